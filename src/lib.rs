@@ -1,0 +1,6 @@
+//! pmx: a build system whose rules act on a fleet of virtual machines.
+
+pub mod digest;
+pub mod name;
+pub mod secret;
+pub mod value;

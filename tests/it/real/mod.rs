@@ -28,7 +28,10 @@ pub fn needs<const N: usize>(programs: [&str; N]) -> Option<[PathBuf; N]> {
 #[track_caller]
 pub fn present<T>(what: &str, found: Option<T>) -> Option<T> {
     if found.is_none() {
-        assert!(std::env::var("PMX_REAL").as_deref() != Ok("1"), "PMX_REAL=1 says that every real component is here, but this machine lacks {what}");
+        assert!(
+            std::env::var("PMX_REAL").as_deref() != Ok("1"),
+            "PMX_REAL=1 says that every real component is here, but this machine lacks {what}"
+        );
         // Past the test runner's capture: a skipped test must not look like one that passed.
         let _ = writeln!(std::io::stderr(), "skipped: needs {what}");
     }

@@ -78,9 +78,9 @@ pub struct Sshd {
 fn own_address() -> (String, u16) {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = std::process::id().wrapping_mul(64).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
-    let [_, low_a, low_b, low_c] = number.to_be_bytes();
+    let (high, last) = (number / 254, number % 254 + 1);
     // 127.64.0.0 and up: away from the lab's addresses.
-    let address = format!("127.{}.{}.{}", 64 | (low_a & 63), low_b, low_c.clamp(1, 254));
+    let address = format!("127.{}.{}.{last}", 64 + high / 256 % 64, high % 256);
     let port = std::net::TcpListener::bind((address.as_str(), 0)).and_then(|socket| socket.local_addr()).map(|at| at.port());
     (address, port.expect("a loopback address has a free port"))
 }

@@ -7,6 +7,7 @@ use super::real::docker::Docker;
 use super::real::sshd::{Sshd, Wanted};
 use super::real::tmux::Tmux;
 use super::real::{image, run};
+use super::sandbox::Sandbox;
 
 #[test]
 fn sshd_runs_commands_in_a_home_of_its_own() {
@@ -16,6 +17,16 @@ fn sshd_runs_commands_in_a_home_of_its_own() {
     assert_eq!(failed.status.code(), Some(7));
     assert!(String::from_utf8_lossy(&failed.stderr).contains("err"));
     assert!(sshd.log().contains("Accepted publickey"), "{}", sshd.log());
+}
+
+#[test]
+fn sshd_lets_a_sandbox_in_by_the_key_in_its_home() {
+    let Some(sshd) = Sshd::start() else { return };
+    let sandbox = Sandbox::new().key(&sshd.client_key());
+    let mut ssh = std::process::Command::new("ssh");
+    ssh.args(["-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]);
+    ssh.arg("-i").arg(sandbox.home(".ssh/id_ed25519")).args(["-p", &sshd.port.to_string(), &format!("root@{}", sshd.address), "echo in"]);
+    assert_eq!(run(&mut ssh).trim(), "in");
 }
 
 #[test]

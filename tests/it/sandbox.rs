@@ -68,6 +68,15 @@ impl Sandbox {
         self
     }
 
+    /// With a private key in its home, where an SSH client looks for one.
+    pub fn key(self, private: &Path) -> Self {
+        let place = self.home(".ssh/id_ed25519");
+        std::fs::create_dir_all(self.home(".ssh")).expect("a folder can be made in the home");
+        // A copy keeps the mode, and ssh refuses a key that others may read.
+        std::fs::copy(private, &place).unwrap_or_else(|error| panic!("cannot copy {}: {error}", private.display()));
+        self
+    }
+
     /// With another limit for each command than a minute.
     pub fn deadline(mut self, limit: Duration) -> Self {
         self.deadline = limit;

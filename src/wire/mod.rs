@@ -8,6 +8,8 @@
 pub mod clock;
 pub mod command;
 pub mod http;
+#[cfg(test)]
+pub mod scripted;
 pub mod ssh;
 
 use std::sync::Arc;

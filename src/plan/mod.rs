@@ -5,4 +5,31 @@
 //! Effects: none
 //! Never: reads the store or the clock; the same files and inputs give the same graph
 
+mod arrange;
+mod bind;
+mod edges;
+mod expand;
 pub mod graph;
+pub mod inputs;
+mod known;
+mod latest;
+mod lower;
+mod phases;
+mod reduce;
+mod refresh;
+mod refs;
+mod target;
+mod touch;
+pub mod variant;
+mod walk;
+mod writers;
+
+use crate::model::contract::TypeRow;
+
+pub use expand::expand;
+pub use lower::lower;
+pub use target::Target;
+pub use touch::ANY_FILE;
+
+/// Finds a type by its name, `proxmox/vm`.
+pub type Types<'a> = &'a dyn Fn(&str) -> Option<&'static TypeRow>;

@@ -5,6 +5,7 @@ pub mod event;
 pub mod lang;
 pub mod model;
 pub mod name;
+pub mod plan;
 pub mod secret;
 pub mod source;
 pub mod store;

@@ -8,7 +8,13 @@
 pub mod clock;
 pub mod command;
 pub mod http;
+pub mod https;
+pub mod map;
+pub mod percent;
+#[cfg(test)]
+pub mod scripted;
 pub mod ssh;
+pub mod tls;
 
 use std::sync::Arc;
 

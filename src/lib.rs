@@ -10,4 +10,5 @@ pub mod secret;
 pub mod source;
 pub mod store;
 pub mod value;
+pub mod vault;
 pub mod wire;

@@ -1,7 +1,7 @@
 //! The store: versions of resources chained by digest, records of actions, runs with their journals, and the blobs they name.
 //!
 //! Holds: the trait, its words, a directory store (SQLite index beside blob files), a memory store, and one conformance suite over both
-//! Imports: digest, event, name, secret, value
+//! Imports: digest, event, name
 //! Effects: files and locks below one directory
 //! Never: decrypts, prints, waits for the network, overwrites a version
 

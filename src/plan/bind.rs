@@ -11,7 +11,7 @@ use crate::lang::template::Template;
 use crate::lang::types::Object;
 use crate::model::contract::{MethodRow, TypeRow};
 use crate::plan::Types;
-use crate::plan::graph::{Bound, BoundCall, Frame, InputValue, Scopes, SetBy};
+use crate::plan::graph::{Bound, BoundCall, Frame, InputValue, Scopes, Secrecy, SetBy};
 use crate::plan::known::Sight;
 use crate::plan::refs;
 use crate::plan::target::unknown_definition;
@@ -153,7 +153,7 @@ impl<'a> Binder<'a> {
             Some((Spanned::new(template, Span::new(&self.defaults, 0..0)), SetBy::Default))
         };
         let (template, from) = set.or_else(default)?;
-        Some(Bound { template, from, credential: row.ty.credential })
+        Some(Bound { template, from, secrecy: Secrecy::of(&row.ty) })
     }
 
     /// The call with its arguments merged and its frames.
@@ -194,7 +194,7 @@ impl Callable {
         let mut arguments = self.base.clone();
         for (name, argument) in with {
             if let Some(field) = self.schema.get(name) {
-                let bound = Bound { template: argument.template.clone(), from, credential: field.ty.credential };
+                let bound = Bound { template: argument.template.clone(), from, secrecy: Secrecy::of(&field.ty) };
                 arguments.insert(name.clone(), bound);
             } else if !self.reads_input(name) {
                 return Err(self.unknown_argument(name, argument));

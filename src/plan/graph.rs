@@ -143,8 +143,30 @@ pub struct Bound {
     pub template: Spanned<Template>,
     /// Where it was set.
     pub from: SetBy,
-    /// Whether its schema says that it opens an account: it counts as the account in the action key, and reading it takes no lease.
-    pub credential: bool,
+    /// What its schema says about secrecy.
+    pub secrecy: Secrecy,
+}
+
+/// Whether an argument is secret, by its schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secrecy {
+    /// Anyone may see it.
+    Plain,
+    /// Counts by its keyed digest in the action key, never as its value.
+    Secret,
+    /// Opens an account: counts as the account in the action key, and reading it takes no lease.
+    Credential,
+}
+
+impl Secrecy {
+    /// What a type says.
+    pub const fn of(ty: &crate::lang::types::Type) -> Self {
+        match (ty.credential, ty.secret) {
+            (true, _) => Self::Credential,
+            (false, true) => Self::Secret,
+            (false, false) => Self::Plain,
+        }
+    }
 }
 
 /// Where an argument was set; decides the scope in which it is evaluated.

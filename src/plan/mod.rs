@@ -7,10 +7,13 @@
 
 mod arrange;
 mod bind;
+pub mod draw;
 mod edges;
 mod expand;
+pub mod explain;
 pub mod graph;
 pub mod inputs;
+pub mod key;
 mod known;
 mod latest;
 mod lower;
@@ -21,6 +24,7 @@ mod refs;
 mod target;
 mod touch;
 pub mod variant;
+pub mod verdict;
 mod walk;
 mod writers;
 

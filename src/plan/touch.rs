@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::lang::template::{Expr, Index, Ref, Root, Template};
 use crate::model::contract::{At, Instance, Writes};
 use crate::name::{Place, ResourceName, ResourcePattern};
-use crate::plan::graph::{Bound, BoundCall, Flow, Frame, InputValue, PlaceUse, Read, Scopes, SetBy, Touch, Write};
+use crate::plan::graph::{Bound, BoundCall, Flow, Frame, InputValue, PlaceUse, Read, Scopes, Secrecy, SetBy, Touch, Write};
 use crate::plan::known::{Sight, missing_input, name_text};
 use crate::plan::refs::each_ref;
 use crate::plan::variant::Variants;
@@ -21,7 +21,7 @@ pub(super) fn of(call: &BoundCall, scopes: &Scopes, flow: &Flow, variants: &Vari
     let seen = Seen { call, scopes, variants };
     let mut reads = Reads::default();
     for bound in call.globals.values().chain(call.arguments.values()) {
-        seen.template(&bound.template.value, seen.frame(bound), bound.credential, &mut reads)?;
+        seen.template(&bound.template.value, seen.frame(bound), bound.secrecy == Secrecy::Credential, &mut reads)?;
     }
     for (expr, frame) in flow.conditions.iter().chain(&flow.loop_over) {
         seen.expr(expr, frame, false, &mut reads)?;

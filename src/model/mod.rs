@@ -6,4 +6,6 @@
 //! Never: sees the store, CEL, the terminal or a clock other than its context's
 
 pub mod contract;
+pub mod proxmox;
 pub mod schema;
+pub mod wait;

@@ -1,0 +1,1 @@
+//! What the methods of `docker/compose` do: wire script → outcome.

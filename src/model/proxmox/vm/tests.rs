@@ -1,0 +1,1 @@
+//! What the methods of `proxmox/vm` do: wire script → outcome.

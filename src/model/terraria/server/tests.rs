@@ -1,0 +1,1 @@
+//! What the methods of `terraria/server` do: wire script → outcome.

@@ -1,0 +1,253 @@
+//! Events: all that can happen in a run, as one closed enum that terminal, JSON lines, journal, bot and dashboard read alike.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::{Actor, ResourceName, RunId};
+use crate::value::Value;
+
+/// A moment: milliseconds since 1970-01-01T00:00:00Z. Written as RFC 3339 in UTC with milliseconds.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Time(pub i64);
+
+impl Time {
+    /// Milliseconds from `earlier` to this moment; 0 when `earlier` is later.
+    pub fn since(self, earlier: Self) -> std::time::Duration {
+        std::time::Duration::from_millis(self.0.saturating_sub(earlier.0).max(0).unsigned_abs())
+    }
+
+    /// This moment `duration` later.
+    #[must_use]
+    pub fn plus(self, duration: std::time::Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(moment) => write!(f, "{moment:.3}"),
+            Err(_) => write!(f, "{} ms", self.0),
+        }
+    }
+}
+
+impl std::str::FromStr for Time {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let moment: jiff::Timestamp = text.parse().map_err(|e| format!("`{text}` is not a time: {e}"))?;
+        Ok(Self(moment.as_millisecond()))
+    }
+}
+
+impl Serialize for Time {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// One line of a run's story: when, and what. As JSON: the fields of the event beside `at`, with the event's name in `event`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stamped {
+    /// When it happened.
+    pub at: Time,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// Which of a command's two outputs a line came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stream {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Err,
+    /// A remote task's log.
+    Log,
+}
+
+/// How an action ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ending {
+    /// It acted or observed.
+    Done,
+    /// It looked and found nothing to do.
+    Unchanged,
+    /// What it would have read is fresh enough.
+    Fresh,
+    /// It did not run: condition false, or something before it failed.
+    Skipped,
+    /// It failed.
+    Failed,
+    /// It was cancelled.
+    Cancelled,
+}
+
+/// How a run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunState {
+    /// Its process lives.
+    Running,
+    /// Everything that had to be done is done.
+    Succeeded,
+    /// At least one action failed.
+    Failed,
+    /// Somebody stopped it.
+    Cancelled,
+    /// Its process died without an ending.
+    Interrupted,
+}
+
+impl fmt::Display for RunState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Interrupted => "interrupted",
+        })
+    }
+}
+
+/// Something that happened in a run. Readers must tolerate new variants: in JSON the name stands in `event`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// A run began.
+    RunStarted {
+        /// Its id.
+        run: RunId,
+        /// What was asked for, as typed.
+        targets: Vec<String>,
+        /// Who asked.
+        actor: Actor,
+        /// How many actions the graph has.
+        actions: u32,
+    },
+    /// All leases of the run are held, or it waits for them.
+    Leases {
+        /// What is waited for; empty when all are held.
+        waiting: String,
+    },
+    /// An action began.
+    ActionStarted {
+        /// Its step, `stop-calamity/stop-vm`.
+        step: String,
+        /// The call, `fleet.stop`.
+        call: String,
+        /// Why it runs: the verdict in a sentence.
+        why: String,
+    },
+    /// An action waits for something named.
+    Phase {
+        /// Its step.
+        step: String,
+        /// What it waits for: `the guest agent`.
+        phase: String,
+        /// How long it will wait at most, in seconds.
+        deadline: Option<u64>,
+    },
+    /// A remote task is known: its id is in the journal before it is waited for.
+    Task {
+        /// The step that began it.
+        step: String,
+        /// The remote id, a UPID.
+        id: String,
+    },
+    /// A line of output.
+    Output {
+        /// The step it belongs to.
+        step: String,
+        /// Which output.
+        stream: Stream,
+        /// The line, redacted.
+        line: String,
+    },
+    /// Something worth knowing that is no failure.
+    Warning {
+        /// The step, if one is meant.
+        step: Option<String>,
+        /// The sentence.
+        message: String,
+    },
+    /// A version was stored.
+    Stored {
+        /// The step that wrote it.
+        step: String,
+        /// The resource.
+        resource: ResourceName,
+        /// Its number in the chain, from 1.
+        version: u64,
+        /// Whether the content differs from the version before.
+        changed: bool,
+    },
+    /// An action is tried again.
+    Retry {
+        /// The step.
+        step: String,
+        /// The coming attempt, from 2.
+        attempt: u32,
+        /// What went wrong before.
+        reason: String,
+    },
+    /// An action ended.
+    ActionFinished {
+        /// The step.
+        step: String,
+        /// The call.
+        call: String,
+        /// How.
+        ending: Ending,
+        /// What was done, or why not, in a sentence.
+        summary: String,
+        /// Seconds it took.
+        seconds: f64,
+    },
+    /// Somebody asked the run to stop.
+    Stopping {
+        /// Who or what: `ctrl-c`.
+        by: String,
+    },
+    /// The run ended.
+    RunFinished {
+        /// Its id.
+        run: RunId,
+        /// How.
+        state: RunState,
+        /// Counts by ending, and other facts worth a line.
+        summary: Value,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_round_trip_as_text() {
+        let time = Time(1_795_434_266_042);
+        assert_eq!(time.to_string(), "2026-11-23T11:44:26.042Z");
+        assert_eq!(time.to_string().parse(), Ok(time));
+    }
+
+    #[test]
+    fn an_event_is_one_flat_json_line() {
+        let stamped =
+            Stamped { at: Time(0), event: Event::Phase { step: "a/b".into(), phase: "the guest agent".into(), deadline: Some(120) } };
+        let text = serde_json::to_string(&stamped).unwrap();
+        assert_eq!(text, r#"{"at":"1970-01-01T00:00:00.000Z","event":"phase","step":"a/b","phase":"the guest agent","deadline":120}"#);
+        assert_eq!(serde_json::from_str::<Stamped>(&text).unwrap(), stamped);
+    }
+}

@@ -1,0 +1,29 @@
+//! The language: from text to typed values.
+//!
+//! Holds: Pmxfile, definitions, workflows, templates, CEL and the types that check them
+//! Imports: event, name, secret, source, value
+//! Effects: none
+//! Never: reads files, asks the store, decides an order
+
+pub mod definition;
+pub mod pmxfile;
+pub mod template;
+pub mod types;
+pub mod workflow;
+
+use std::collections::BTreeMap;
+
+use definition::Definition;
+use pmxfile::Pmxfile;
+use workflow::Workflow;
+
+/// A whole project as its files say it.
+#[derive(Clone, Debug)]
+pub struct Project {
+    /// The Pmxfile.
+    pub pmxfile: Pmxfile,
+    /// Definitions by name.
+    pub definitions: BTreeMap<String, Definition>,
+    /// Workflows by name.
+    pub workflows: BTreeMap<String, Workflow>,
+}

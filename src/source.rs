@@ -1,0 +1,216 @@
+//! Source text and complaints: files, spans in them, and diagnostics that point at a place and say what to do.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A text that the user wrote: a file, or an argument of the command line.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Source {
+    /// What to call it in messages: the path relative to the project's root, or `-i vmName=…`.
+    pub name: PathBuf,
+    /// The whole text.
+    pub text: String,
+}
+
+impl Source {
+    /// A source of this name and text.
+    pub fn new(name: impl Into<PathBuf>, text: impl Into<String>) -> Arc<Self> {
+        Arc::new(Self { name: name.into(), text: text.into() })
+    }
+
+    /// Line and column, both from 1, of byte `offset`; columns count characters.
+    pub fn line_column(&self, offset: usize) -> (usize, usize) {
+        let mut end = offset.min(self.text.len());
+        while !self.text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let before = &self.text[..end];
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+    }
+}
+
+/// A place in a source: a byte range.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Span {
+    /// The text.
+    pub source: Arc<Source>,
+    /// Bytes from start to end, end excluded.
+    pub range: Range<usize>,
+}
+
+impl Span {
+    /// The bytes `range` of `source`.
+    pub fn new(source: &Arc<Source>, range: Range<usize>) -> Self {
+        Self { source: Arc::clone(source), range }
+    }
+
+    /// The text at this place; empty when the range does not fit.
+    pub fn text(&self) -> &str {
+        self.source.text.get(self.range.clone()).unwrap_or_default()
+    }
+
+    /// The part of this place that begins `range.start` bytes in.
+    pub fn part(&self, range: Range<usize>) -> Self {
+        let clamp = |offset: usize| (self.range.start + offset).min(self.range.end.max(self.range.start));
+        Self::new(&self.source, clamp(range.start)..clamp(range.end))
+    }
+}
+
+/// `workflows/stop-vm.toml:7:9`.
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (line, column) = self.source.line_column(self.range.start);
+        write!(f, "{}:{line}:{column}", self.source.name.display())
+    }
+}
+
+impl fmt::Debug for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}..{}", self.range.end)
+    }
+}
+
+/// Something together with the place where it was written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spanned<T> {
+    /// The thing.
+    pub value: T,
+    /// Its place.
+    pub span: Span,
+}
+
+impl<T> Spanned<T> {
+    /// `value` as written at `span`.
+    pub const fn new(value: T, span: Span) -> Self {
+        Self { value, span }
+    }
+
+    /// The same place with another thing made of this one.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Spanned<U> {
+        Spanned { value: change(self.value), span: self.span }
+    }
+}
+
+/// Whose fault it is, which decides the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A file or argument of the user: exit code 2.
+    Yours,
+    /// Another machine said no: exit code 1.
+    Theirs,
+    /// pmx refused to act: protection, identity, lease: exit code 3.
+    Refused,
+    /// A bug of pmx: exit code 70.
+    Ours,
+}
+
+/// How much it matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Nothing is done before this is mended.
+    Error,
+    /// Worth a look; work goes on.
+    Warning,
+}
+
+/// One complaint: what is wrong, where, and what to do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Diagnostic {
+    /// Error or warning.
+    pub severity: Severity,
+    /// Whose fault.
+    pub fault: Fault,
+    /// What is wrong: a lower-case fragment that quotes what was given.
+    pub message: String,
+    /// The place, and what stands there; empty when the message says it all.
+    pub at: Option<(Span, String)>,
+    /// Other places that matter: where the first one was defined.
+    pub also: Vec<(Span, String)>,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+impl Diagnostic {
+    /// An error in the user's files or arguments.
+    pub fn yours(message: impl Into<String>) -> Self {
+        Self::new(Severity::Error, Fault::Yours, message)
+    }
+
+    /// A warning about the user's files.
+    pub fn warning(message: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, Fault::Yours, message)
+    }
+
+    /// An error of this severity and fault without a place yet.
+    pub fn new(severity: Severity, fault: Fault, message: impl Into<String>) -> Self {
+        Self { severity, fault, message: message.into(), at: None, also: Vec::new(), help: None }
+    }
+
+    /// Points at a place; `label` is written under the caret and may be empty.
+    #[must_use]
+    pub fn at(mut self, span: &Span, label: impl Into<String>) -> Self {
+        self.at = Some((span.clone(), label.into()));
+        self
+    }
+
+    /// Points at another place.
+    #[must_use]
+    pub fn also(mut self, span: &Span, label: impl Into<String>) -> Self {
+        self.also.push((span.clone(), label.into()));
+        self
+    }
+
+    /// Says what to do.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Adds the help when a near name is known.
+    #[must_use]
+    pub fn did_you_mean<'a>(self, given: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+        match crate::name::nearest(given, known) {
+            Some(near) => self.help(format!("did you mean `{near}`?")),
+            None => self,
+        }
+    }
+}
+
+/// One line: place, message and help, for logs and chat.
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((span, _)) = &self.at {
+            write!(f, "{span}: ")?;
+        }
+        f.write_str(&self.message)?;
+        match &self.help {
+            Some(help) => write!(f, "; {help}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_and_columns_count_from_one_in_characters() {
+        let source = Source::new("x.toml", "a = 1\nü = 'b'\n");
+        assert_eq!(source.line_column(0), (1, 1));
+        assert_eq!(source.line_column(6), (2, 1));
+        assert_eq!(source.line_column(9), (2, 3));
+        assert_eq!(source.line_column(999), (3, 1));
+    }
+
+    #[test]
+    fn a_diagnostic_in_one_line() {
+        let source = Source::new("x.toml", "nam = 1\n");
+        let complaint = Diagnostic::yours("unknown key `nam`").at(&Span::new(&source, 0..3), "").did_you_mean("nam", ["name", "call"]);
+        assert_eq!(complaint.to_string(), "x.toml:1:1: unknown key `nam`; did you mean `name`?");
+    }
+}

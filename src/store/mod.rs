@@ -1,0 +1,102 @@
+//! The store: versions of resources chained by digest, records of actions, runs with their journals, and the blobs they name.
+//!
+//! Holds: the trait, its words, a directory store (SQLite index beside blob files), a memory store, and one conformance suite over both
+//! Imports: digest, event, name, secret, value
+//! Effects: files and locks below one directory
+//! Never: decrypts, prints, waits for the network, overwrites a version
+
+mod admit;
+mod blob;
+mod chain;
+pub mod dir;
+mod ledger;
+pub mod memory;
+mod run_lock;
+mod schema;
+pub mod verify;
+pub mod words;
+
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod dir_tests;
+
+use crate::digest::Digest;
+use crate::event::{Stamped, Time};
+use crate::name::{ResourceName, ResourcePattern, RunId};
+use words::{ActionRecord, Commit, RunRow, StoreError, Version};
+
+/// A store. Synchronous; it lives on one thread of its process, and several processes may use one directory at the same time.
+pub trait Store: Send {
+    /// The store's own id (32 hex digits), made with it: the name of its key.
+    fn id(&self) -> &str;
+
+    /// Keeps bytes; returns their name. Keeping the same bytes again is free. Durable, and seen by other handles, at the latest when the next
+    /// `commit` or `begin_run` of this handle returns: until then no row can name them.
+    fn put_blob(&mut self, bytes: &[u8]) -> Result<Digest, StoreError>;
+    /// The bytes of that name; an error when they do not hash to it any more, `None` when they are not here.
+    fn blob(&mut self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// The newest version of a resource.
+    fn head(&mut self, name: &ResourceName) -> Result<Option<Version>, StoreError>;
+    /// The newest versions of all resources that fit, in name order; `None` is every resource.
+    fn heads(&mut self, pattern: Option<&ResourcePattern>) -> Result<Vec<Version>, StoreError>;
+    /// The version of that digest.
+    fn version(&mut self, digest: &Digest) -> Result<Option<Version>, StoreError>;
+    /// Versions of a resource, newest first, below number `before` if it is given, at most `limit`.
+    fn chain(&mut self, name: &ResourceName, before: Option<u64>, limit: usize) -> Result<Vec<Version>, StoreError>;
+    /// The newest version that was there at `time`.
+    fn version_at(&mut self, name: &ResourceName, time: Time) -> Result<Option<Version>, StoreError>;
+
+    /// The sealed bytes of the secret with this keyed digest.
+    fn sealed(&mut self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// One transaction: blobs, versions (each by compare-and-swap of its head), records, journal lines, the run's state. All of it or nothing;
+    /// synced when this returns. Returns the versions as stored, in the order given. Journal and state need a run that was begun.
+    fn commit(&mut self, commit: Commit) -> Result<Vec<Version>, StoreError>;
+
+    /// The newest successful record (see [`ActionRecord::succeeded`]) with this action key.
+    fn record_by_key(&mut self, key: &Digest) -> Result<Option<ActionRecord>, StoreError>;
+    /// The newest record with this subject (call and what it acts on), whatever its key: to say what differs.
+    fn record_by_subject(&mut self, subject: &str) -> Result<Option<ActionRecord>, StoreError>;
+    /// The records of a run in the order they were stored.
+    fn records(&mut self, run: &RunId) -> Result<Vec<ActionRecord>, StoreError>;
+
+    /// Writes the first row of a run and takes its lock file; the lock is held until `end_run` or the death of the process.
+    fn begin_run(&mut self, row: RunRow) -> Result<(), StoreError>;
+    /// Frees the lock file of a run begun here. The final state was written by `commit` before.
+    fn end_run(&mut self, run: &RunId) -> Result<(), StoreError>;
+    /// Runs, newest first. A row that says `running` while nobody holds its lock comes back as `interrupted`.
+    fn runs(&mut self, limit: usize) -> Result<Vec<RunRow>, StoreError>;
+    /// Runs whose id begins or ends with `part` (hex digits), newest first, at most 10.
+    fn find_runs(&mut self, part: &str) -> Result<Vec<RunRow>, StoreError>;
+    /// The journal of a run from line `from` (0-based), at most `limit` lines.
+    fn journal(&mut self, run: &RunId, from: u64, limit: usize) -> Result<Vec<Stamped>, StoreError>;
+
+    /// Tries to take the exclusive lease of this store for `run`; when it is held, says by which run.
+    fn try_lease(&mut self, run: &RunId) -> Result<Result<(), Option<RunId>>, StoreError>;
+    /// Gives the lease back; nothing happens when `run` does not hold it through this handle.
+    fn release_lease(&mut self, run: &RunId) -> Result<(), StoreError>;
+
+    /// The pinned host key (OpenSSH public key line) of this identity.
+    fn pin(&mut self, identity: &str) -> Result<Option<String>, StoreError>;
+    /// Pins a key, replacing an older pin; `None` removes it.
+    fn set_pin(&mut self, identity: &str, key: Option<&str>) -> Result<(), StoreError>;
+
+    /// The names of all resources in order, without reading a version: works where [`Store::heads`] fails at a damaged one.
+    fn names(&mut self) -> Result<Vec<ResourceName>, StoreError> {
+        Ok(self.heads(None)?.into_iter().map(|version| version.resource).collect())
+    }
+    /// The number of the newest version of a resource, 0 without one; reads no version.
+    fn length(&mut self, name: &ResourceName) -> Result<u64, StoreError> {
+        Ok(self.head(name)?.map_or(0, |version| version.number))
+    }
+    /// The names of all blobs that are here, in order; none is read.
+    fn blob_names(&mut self) -> Result<Vec<Digest>, StoreError> {
+        Err(StoreError::Io { attempt: "list the blobs".to_owned(), cause: "this store cannot list them".to_owned() })
+    }
+    /// What the index says about its own structure: one sentence per defect, empty when it is sound.
+    fn index_defects(&mut self) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
+}

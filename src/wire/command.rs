@@ -1,0 +1,135 @@
+//! Remote commands as argument vectors, and the one encoder that turns them into text for a POSIX shell.
+
+use std::fmt;
+
+/// A word that cannot be sent to a shell.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+#[error("`{shown}` cannot be an argument of a remote command: it holds a NUL byte")]
+pub struct BadWord {
+    shown: String,
+}
+
+/// A command for a remote POSIX shell: every argument arrives byte for byte as given, whatever it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    dir: Option<String>,
+    env: Vec<(String, String)>,
+    words: Vec<String>,
+    raw: Option<String>,
+}
+
+impl Command {
+    /// Runs `program` with no arguments yet.
+    pub fn new(program: impl Into<String>) -> Self {
+        Self { dir: None, env: Vec::new(), words: vec![program.into()], raw: None }
+    }
+
+    /// A whole shell script that the user wrote (`ssh/host.exec`); run by `sh -c`.
+    pub fn script(text: impl Into<String>) -> Self {
+        Self { dir: None, env: Vec::new(), words: Vec::new(), raw: Some(text.into()) }
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, word: impl Into<String>) -> Self {
+        self.words.push(word.into());
+        self
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<S: Into<String>>(mut self, words: impl IntoIterator<Item = S>) -> Self {
+        self.words.extend(words.into_iter().map(Into::into));
+        self
+    }
+
+    /// Changes into `dir` first; a leading `~/` (or `~` alone) is the remote user's home.
+    #[must_use]
+    pub fn in_dir(mut self, dir: impl Into<String>) -> Self {
+        self.dir = Some(dir.into());
+        self
+    }
+
+    /// Sets a variable for this command. Not for secrets: the environment of a process is readable.
+    #[must_use]
+    pub fn env(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.env.push((key.into(), value.into()));
+        self
+    }
+
+    /// The text for `sh`: `cd ~/'game' && exec env K='v' docker 'compose' …`. Words of harmless characters stay bare so that logs are readable.
+    pub fn render(&self) -> Result<String, BadWord> {
+        let mut text = String::new();
+        if let Some(dir) = &self.dir {
+            text.push_str(&format!("cd {} && ", quote_path(dir)?));
+        }
+        if let Some(script) = &self.raw {
+            // The script keeps its own meaning; the braces keep `cd … &&` from applying to its first command only.
+            check(script)?;
+            return Ok(if text.is_empty() { script.clone() } else { format!("{text}{{ {script}\n}}") });
+        }
+        text.push_str("exec ");
+        if !self.env.is_empty() {
+            text.push_str("env ");
+            for (key, value) in &self.env {
+                text.push_str(&format!("{} ", quote(&format!("{key}={value}"))?));
+            }
+        }
+        let words = self.words.iter().map(|word| quote(word)).collect::<Result<Vec<_>, _>>()?;
+        text.push_str(&words.join(" "));
+        Ok(text)
+    }
+}
+
+/// For messages: what `render` gives, or the offending word.
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.render() {
+            Ok(text) => f.write_str(text.trim_start_matches("exec ")),
+            Err(bad) => write!(f, "({bad})"),
+        }
+    }
+}
+
+fn check(word: &str) -> Result<(), BadWord> {
+    if word.contains('\0') { Err(BadWord { shown: word.replace('\0', "\\0") }) } else { Ok(()) }
+}
+
+/// One word, quoted for a POSIX shell.
+pub fn quote(word: &str) -> Result<String, BadWord> {
+    check(word)?;
+    let bare = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,=".contains(c);
+    // A bare word with `=` in front could be read as an assignment, so it is quoted like everything doubtful.
+    let safe = !word.is_empty() && word.chars().all(bare) && !word.contains('=');
+    Ok(if safe { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) })
+}
+
+/// A path, quoted, with a leading `~` left to the remote shell.
+pub fn quote_path(path: &str) -> Result<String, BadWord> {
+    match path.strip_prefix("~/") {
+        Some("") => Ok("~/".to_owned()),
+        Some(rest) => Ok(format!("~/{}", quote(rest)?)),
+        None if path == "~" => Ok("~".to_owned()),
+        // A path that begins with a dash would be an option of the program that gets it.
+        None if path.starts_with('-') => quote(&format!("./{path}")),
+        None => quote(path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_when_they_must_be() {
+        let command = Command::new("docker").args(["exec", "a b", "it's", "$(reboot)", "", "-x=1"]).in_dir("~/my game/");
+        assert_eq!(command.render().unwrap(), r"cd ~/'my game/' && exec docker exec 'a b' 'it'\''s' '$(reboot)' '' '-x=1'");
+        assert!(Command::new("a\0b").render().is_err());
+    }
+
+    #[test]
+    fn scripts_keep_their_meaning() {
+        assert_eq!(Command::script("a; b").render().unwrap(), "a; b");
+        assert_eq!(Command::script("a; b").in_dir("/x").render().unwrap(), "cd /x && { a; b\n}");
+    }
+}

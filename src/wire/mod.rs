@@ -1,0 +1,30 @@
+//! The outside world: HTTPS, SSH and the clock, behind traits that a script can stand in for.
+//!
+//! Holds: the HTTP client, the SSH client with SFTP and host keys, the clock, the address map, and scripted doubles of each
+//! Imports: event, secret
+//! Effects: sockets, the ssh agent, key files, clocks, sleeps
+//! Never: waits without a deadline, retries what may have happened, prints
+
+pub mod clock;
+pub mod command;
+pub mod http;
+pub mod https;
+pub mod map;
+pub mod percent;
+#[cfg(test)]
+pub mod scripted;
+pub mod ssh;
+pub mod tls;
+
+use std::sync::Arc;
+
+/// Everything through which pmx touches other machines; cheap to clone.
+#[derive(Clone)]
+pub struct Wire {
+    /// HTTPS.
+    pub http: Arc<dyn http::Http>,
+    /// SSH and SFTP.
+    pub ssh: Arc<dyn ssh::Ssh>,
+    /// Time.
+    pub clock: Arc<dyn clock::Clock>,
+}

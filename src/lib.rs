@@ -2,6 +2,7 @@
 
 pub mod digest;
 pub mod event;
+pub mod lab;
 pub mod lang;
 pub mod model;
 pub mod name;

@@ -193,10 +193,7 @@ async fn overrule_shutdowns(job: &Job, vmid: u32) {
 }
 
 fn power_off(lab: &Lab, vmid: u32) -> Result<(), String> {
-    lab.change(|world| {
-        world.vm_mut(vmid)?.run = None;
-        Ok(())
-    })
+    lab.change(|world| world.power_off(vmid))
 }
 
 /// Asks the guest to shut down and waits for it, at most `timeout` seconds; false when it is still running then.

@@ -85,7 +85,6 @@ async fn every_recorded_exchange_is_made_again() {
     let unused: Vec<&str> =
         EXCLUDED.iter().filter(|one| !replay.skipped.iter().any(|request| request == one.request)).map(|one| one.why).collect();
     assert!(unused.is_empty(), "exclusions that exclude nothing: {unused:?}");
-    println!("{} exchanges made again, {} left out", recorded.len() - replay.skipped.len(), replay.skipped.len());
     assert!(replay.failures.is_empty(), "{} of {} differ:\n{}", replay.failures.len(), recorded.len(), replay.failures.join("\n\n"));
 }
 

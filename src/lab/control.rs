@@ -62,6 +62,13 @@ pub enum Request {
         /// Seconds, negative for back.
         seconds: i64,
     },
+    /// Gives an account another password.
+    Password {
+        /// `root@pam`.
+        user: String,
+        /// The new one.
+        password: String,
+    },
     /// The requests served so far.
     Requests {
         /// Forgets them afterwards.
@@ -203,6 +210,12 @@ fn carry_out(lab: &Arc<Lab>, request: Request) -> Answer {
         }
         Request::Tinker { vmid, change } => tinker(lab, vmid, change),
         Request::Stranger { vmid, name } => lab.change(|world| stranger(world, vmid, &name)),
+        Request::Password { user, password } => lab.change(|world| {
+            let hash = world.hash_password(&user, &password);
+            let account = world.accounts.users.get_mut(&user).ok_or_else(|| format!("no user {user:?}"))?;
+            account.password = Some(hash);
+            Ok(())
+        }),
         Request::Advance { seconds } => {
             let offset = lab.clock.advance(seconds);
             lab.change(|world| world.clock_offset = offset);
@@ -234,6 +247,9 @@ fn tinker(lab: &Arc<Lab>, vmid: u32, change: Tinker) -> Result<(), String> {
         if matches!(change, Tinker::PowerOn) {
             return world.power_on(vmid, now - 86_400.0);
         }
+        if matches!(change, Tinker::PowerOff) {
+            return world.power_off(vmid);
+        }
         let vm = world.vm_mut(vmid)?;
         let mut put = |key: &str, value: Option<String>| match value {
             Some(value) => drop(vm.config.values.insert(key.to_owned(), value)),
@@ -244,8 +260,7 @@ fn tinker(lab: &Arc<Lab>, vmid: u32, change: Tinker) -> Result<(), String> {
             Tinker::Name(name) => put("name", Some(name)),
             Tinker::Lock(lock) => put("lock", lock),
             Tinker::Value(key, value) => put(&key, value),
-            Tinker::PowerOff => vm.run = None,
-            Tinker::PowerOn => {}
+            Tinker::PowerOn | Tinker::PowerOff => {}
             Tinker::Installed(installed) => {
                 vm.installed = installed;
                 if let Some(run) = &mut vm.run {

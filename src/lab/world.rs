@@ -182,6 +182,17 @@ impl World {
         Ok(())
     }
 
+    /// Switches a VM off: what waited for the next start applies now.
+    ///
+    /// # Errors
+    /// The VM does not exist.
+    pub fn power_off(&mut self, vmid: u32) -> Result<(), String> {
+        let vm = self.vm_mut(vmid)?;
+        vm.run = None;
+        vm.config.apply_pending();
+        Ok(())
+    }
+
     /// How far the boot of a VM has come, `scale` being what one real second lasts in the lab.
     pub fn phase(&self, vmid: u32, now: f64, scale: f64) -> Phase {
         let Some(run) = self.vms.get(&vmid).and_then(|vm| vm.run.as_ref()) else { return Phase::Off };

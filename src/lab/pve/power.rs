@@ -193,10 +193,7 @@ async fn overrule_shutdowns(job: &Job, vmid: u32) {
 }
 
 fn power_off(lab: &Lab, vmid: u32) -> Result<(), String> {
-    lab.change(|world| {
-        world.vm_mut(vmid)?.run = None;
-        Ok(())
-    })
+    lab.change(|world| world.power_off(vmid))
 }
 
 /// Asks the guest to shut down and waits for it, at most `timeout` seconds; false when it is still running then.
@@ -214,7 +211,7 @@ async fn ask_guest(lab: &Arc<Lab>, vmid: u32, timeout: f64) -> Result<bool, Stri
         return Ok(true);
     }
     lab.clock.wait(timeout).await;
-    Ok(lab.read(|world| world.vm(vmid).map(|vm| !vm.running()))?)
+    lab.read(|world| world.vm(vmid).map(|vm| !vm.running()))
 }
 
 fn shutdown(call: &Call) -> Result<Answer, Fail> {

@@ -95,7 +95,7 @@ fn list(call: &Call) -> Result<Answer, Fail> {
 
 fn cluster(call: &Call) -> Result<Answer, Fail> {
     let all = sees_all(call);
-    let mut rows: Vec<(i64, Value)> = call.lab.read(|world| {
+    let mut rows: Vec<((i64, u32), Value)> = call.lab.read(|world| {
         let each = world.ledger.active.iter().chain(&world.ledger.finished).filter(|task| all || is_mine(call, task));
         each.map(|task| {
             let mut row = row(task);
@@ -106,11 +106,10 @@ fn cluster(call: &Call) -> Result<Answer, Fail> {
                 row.insert("endtime".into(), json!(end));
                 row.insert("saved".into(), json!("1"));
             }
-            (task.start, Value::Object(row))
+            ((task.start, task.pid), Value::Object(row))
         })
         .collect()
     });
-    rows.reverse();
     rows.sort_by_key(|(start, _)| std::cmp::Reverse(*start));
     Ok(Value::Array(rows.into_iter().take(25).map(|(_, row)| row).collect()).into())
 }

@@ -164,7 +164,7 @@ pub fn size_text(bytes: u64) -> String {
     const UNITS: [(&str, u64); 4] = [("T", 1 << 40), ("G", 1 << 30), ("M", 1 << 20), ("K", 1 << 10)];
     UNITS
         .iter()
-        .find(|(_, unit)| bytes >= *unit && bytes % unit == 0)
+        .find(|(_, unit)| bytes >= *unit && bytes.is_multiple_of(*unit))
         .map_or_else(|| bytes.to_string(), |(name, unit)| format!("{}{name}", bytes / unit))
 }
 
@@ -179,7 +179,7 @@ pub fn parse_size(text: &str) -> Option<u64> {
         None => (text, 1),
     };
     let number: f64 = digits.parse().ok()?;
-    (number >= 0.0).then(|| (number * unit as f64) as u64)
+    (number >= 0.0).then_some((number * unit as f64) as u64)
 }
 
 /// The size that a drive's value names, `…,size=32G`.

@@ -147,46 +147,74 @@ pub(super) fn fit(name: &str, field: &Field, value: Value) -> Result<Value, Diag
         Value::String(text) if field.ty.secret => Value::Secret(Secret::new(text, Origin::Computed)),
         other => other,
     };
-    fits(&value, &field.ty).map_err(|wrong| Diagnostic::yours(format!("input `{name}` {wrong}")))?;
+    field.ty.accepts(&value).map_err(|wrong| Diagnostic::yours(format!("input `{name}` {wrong}")))?;
     Ok(value)
 }
 
-fn fits(value: &Value, ty: &Type) -> Result<(), String> {
-    if *value == Value::Null && ty.nullable {
-        return Ok(());
-    }
-    let refuse = || Err(format!("is {}, not {ty}", quoted(value)));
-    match (&ty.kind, value) {
-        (_, Value::Secret(_)) if !ty.secret => Err("is a secret, and its declaration is not".to_owned()),
-        (Kind::Any, _) | (Kind::Null, Value::Null) | (Kind::Bool, Value::Bool(_)) | (Kind::String, Value::String(_) | Value::Secret(_)) => {
-            Ok(())
-        }
-        (Kind::Int, Value::Int(number)) => within(*number as f64, ty),
-        (Kind::Float, Value::Int(number)) => within(*number as f64, ty),
-        (Kind::Float, Value::Float(number)) => within(*number, ty),
-        (Kind::Enum(words), Value::String(text)) if words.contains(text) => Ok(()),
-        (Kind::Enum(words), Value::String(text)) => match nearest(text, words.iter().map(String::as_str)) {
-            Some(near) => Err(format!("is `{text}`, not {ty}; did you mean `{near}`?")),
-            None => refuse(),
-        },
-        (Kind::List(item), Value::List(values)) => values.iter().try_for_each(|value| fits(value, item)),
-        (Kind::Map(item), Value::Map(map)) => map.values().try_for_each(|value| fits(value, item)),
-        (Kind::Object(_), Value::Map(_)) => Ok(()),
-        _ => refuse(),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::kit::{graph_of, lines, project};
+    use crate::plan::rows;
 
-fn within(number: f64, ty: &Type) -> Result<(), String> {
-    match (ty.min, ty.max) {
-        (Some(min), _) if number < min => Err(format!("is {number}, less than {min}")),
-        (_, Some(max)) if number > max => Err(format!("is {number}, more than {max}")),
-        _ => Ok(()),
-    }
-}
+    const TAKES: &str = r#"
+[input.vmName]
+type = "string"
+description = "Which VM."
+pattern = "[a-z][a-z0-9-]*"
+[input.mode]
+type = "string"
+enum = ["shutdown", "stop"]
+default = "shutdown"
+[input.memory]
+type = "integer"
+default = 512
+[input.names]
+type = "list"
+default = []
+[[step]]
+name = "auth"
+call = "keebDev02.auth"
+"#;
+    const NODE: &str =
+        "type = \"proxmox/node\"\n[global]\napiUrl = \"https://10.0.0.4:8006\"\nnode = \"n\"\nusername = \"root\"\npassword = \"x\"\n";
 
-fn quoted(value: &Value) -> String {
-    match value {
-        Value::List(_) | Value::Map(_) | Value::Secret(_) | Value::Null => value.kind().to_owned(),
-        plain => format!("`{plain}`"),
+    fn parsed(targets: &[&str], given: &[&str]) -> Result<Map, String> {
+        let project = project(&[("definitions/keebDev02.toml", NODE), ("workflows/w.toml", TAKES)]);
+        let targets: Vec<Target> = targets.iter().map(|target| Target::parse(target).unwrap()).collect();
+        let given: Vec<String> = given.iter().map(|text| (*text).to_owned()).collect();
+        parse(&project, &rows::find, None, &targets, &given).map_err(|c| lines(&c))
+    }
+
+    #[test]
+    fn text_is_typed_by_the_declaration() {
+        let values = parsed(&["w"], &["vmName=007", "memory=1024", "names=a, b"]).unwrap();
+        assert_eq!(values["vmName"], Value::from("007"), "a string stays one, whatever it looks like");
+        assert_eq!((&values["memory"], &values["names"]), (&Value::Int(1024), &Value::List(vec!["a".into(), "b".into()])));
+        insta::assert_snapshot!(parsed(&["w"], &["vmNmae=x", "memory=much", "vmName", "mode=stop", "mode=stop"]).unwrap_err(), @r#"
+        there is no input `vmNmae`; did you mean `vmName`?
+        -i memory:1:1: input `memory` is `much`, not integer
+        `-i vmName` has no value; write `-i name=value`
+        input `mode` is given twice; keep one `-i`
+    "#);
+        insta::assert_snapshot!(parsed(&["keebDev02.auth"], &["vmName=x"]).unwrap_err(), @r#"
+        there is no input `vmName`; the target takes none
+    "#);
+    }
+
+    #[test]
+    fn values_are_checked_against_the_declaration() {
+        let project = project(&[("definitions/keebDev02.toml", NODE), ("workflows/w.toml", TAKES)]);
+        let told =
+            |inputs: &[(&str, Value)]| graph_of(&project, &["w"], inputs).map(|_| ()).map_err(|c| lines(&c)).err().unwrap_or_default();
+        assert_eq!(told(&[("vmName", "calamity".into())]), "");
+        insta::assert_snapshot!(told(&[("vmName", "Cal amity".into()), ("mode", "stpo".into()), ("memory", "1".into())]), @r#"
+        input `memory` is the string "1", expected integer
+        input `mode` is "stpo", expected one of shutdown, stop; did you mean `stop`?
+        input `vmName` is "Cal amity", which does not match `[a-z][a-z0-9-]*`
+    "#);
+        insta::assert_snapshot!(told(&[]), @r#"
+        input `vmName` is missing (Which VM); give it with `-i vmName=…`
+    "#);
     }
 }

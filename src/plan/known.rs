@@ -1,7 +1,9 @@
 //! What is known before the run: the value of an expression or template that depends only on inputs, the loop's item and the definition itself.
 
-use crate::lang::template::{Expr, Piece, Ref, Root, Template};
+use crate::lang::template::{Absent, Each, Expr, Piece, Ref, Root, Scope, Seen, Template};
+use crate::name::ResourceName;
 use crate::plan::graph::{Frame, InputValue};
+use crate::secret::Secret;
 use crate::source::{Diagnostic, Span, Spanned};
 use crate::value::{Map, Value};
 
@@ -93,9 +95,58 @@ impl<'a> Sight<'a> {
         }
     }
 
-    fn evaluate(self, _expr: &Expr) -> Result<Option<Value>, Diagnostic> {
-        Ok(None)
+    fn evaluate(self, expr: &Expr) -> Result<Option<Value>, Diagnostic> {
+        let known = |(name, value): (&String, &InputValue)| match value {
+            InputValue::Known(value) => Some((name.clone(), value.clone())),
+            InputValue::Late(..) => None,
+        };
+        let inputs = self.frame.inputs.iter().filter_map(known).collect();
+        let this =
+            self.this.map(|(name, kind)| [("name", name), ("type", kind)].map(|(key, text)| (key.to_owned(), Value::from(text))).into());
+        let scope = Before { inputs, each: self.frame.each.clone(), this: this.unwrap_or_default() };
+        expr.eval(&scope).map(|evaluated| Some(evaluated.value))
     }
+}
+
+/// The world before the run: inputs and the loop's item, nothing else.
+struct Before {
+    inputs: Map,
+    each: Option<Each>,
+    this: Map,
+}
+
+impl Scope for Before {
+    fn inputs(&self) -> &Map {
+        &self.inputs
+    }
+    fn resource(&self, name: &ResourceName) -> Result<Seen, Absent> {
+        Err(late(&name.to_string()))
+    }
+    fn instances(&self, def: &str, spec: &str) -> Result<Vec<(String, Seen)>, Absent> {
+        Err(late(&format!("{def}/{spec}/*")))
+    }
+    fn vault(&self, vault: &str, key: &str) -> Result<Secret, Absent> {
+        Err(late(&format!("{key} of vault {vault}")))
+    }
+    fn each(&self) -> Option<Each> {
+        self.each.clone()
+    }
+    fn run(&self) -> Map {
+        Map::new()
+    }
+    fn this(&self) -> Map {
+        self.this.clone()
+    }
+    fn env(&self, _: &str) -> Option<String> {
+        None
+    }
+    fn why_missing(&self, _: &ResourceName, _: &str) -> Option<String> {
+        None
+    }
+}
+
+fn late(what: &str) -> Absent {
+    Absent { message: format!("{what} is known only in a run"), help: None }
 }
 
 /// The complaint about an input that nobody gives.

@@ -37,3 +37,10 @@ pub use touch::ANY_FILE;
 
 /// Finds a type by its name, `proxmox/vm`.
 pub type Types<'a> = &'a dyn Fn(&str) -> Option<&'static TypeRow>;
+
+#[cfg(test)]
+mod kit;
+#[cfg(test)]
+mod lower_tests;
+#[cfg(test)]
+mod rows;

@@ -20,6 +20,8 @@ pub mod words;
 mod conformance;
 #[cfg(test)]
 mod dir_tests;
+#[cfg(test)]
+mod equal_tests;
 
 use crate::digest::Digest;
 use crate::event::{Stamped, Time};

@@ -78,9 +78,10 @@ impl Index {
         Ok((index, id))
     }
 
-    /// Fills the empty file at `path` with an index without rows, for a store of the id `id`.
+    /// Fills the empty file at `path` with an index without rows, for a store of the id `id`. Syncing the file is the caller's: once, when it is whole.
     pub fn fill(path: &Path, id: &str) -> Result<(), StoreError> {
         let made = Connection::open(path).and_then(|db| {
+            db.pragma_update(None, "synchronous", "OFF")?;
             db.pragma_update(None, "journal_mode", "WAL")?;
             db.execute_batch(&format!("BEGIN IMMEDIATE; {TABLES} COMMIT;"))?;
             db.execute("INSERT INTO meta (key, value) VALUES ('schema', ?1), ('id', ?2)", [SCHEMA, id])?;

@@ -10,7 +10,7 @@ use tokio::process::Command;
 use zeroize::Zeroizing;
 
 use super::{Vault, VaultError, plain_key, secret};
-use crate::secret::Secret;
+use crate::secret::{Redactor, Secret};
 
 /// Where an argument takes the key.
 pub const PLACEHOLDER: &str = "{key}";
@@ -64,7 +64,7 @@ impl CommandVault {
             .map_err(|_| self.failed(key, format!("it did not end within {} s and was stopped", self.deadline.as_secs_f32())))?;
         let status = status.map_err(|e| self.failed(key, e.to_string()))?;
         if !status.success() {
-            let said = String::from_utf8_lossy(first_line(&err)).chars().take(200).collect::<String>();
+            let said = self.words(key, &err, &out);
             return Err(self.failed(key, if said.is_empty() { status.to_string() } else { format!("{status}: {said}") }));
         }
         match std::str::from_utf8(first_line(&out)) {
@@ -72,6 +72,13 @@ impl CommandVault {
             Ok(text) => Ok(secret(&self.name, key, text)),
             Err(_) => Err(self.failed(key, "its first line is not UTF-8".to_owned())),
         }
+    }
+
+    /// The first line of what a failed program said, without what it may have printed as the secret.
+    fn words(&self, key: &str, err: &[u8], out: &[u8]) -> String {
+        let redactor = Redactor::new();
+        redactor.learn(&secret(&self.name, key, String::from_utf8_lossy(first_line(out))));
+        redactor.clean(&String::from_utf8_lossy(first_line(err))).chars().take(200).collect()
     }
 
     fn cannot<T>(&self, attempt: &'static str) -> Result<T, VaultError> {

@@ -228,6 +228,8 @@ async fn a_command_vault_takes_the_first_line() {
     let failed = get("echo secret; echo 'Error: k is not in the password store.' >&2; exit 3", "k").await.unwrap_err().to_string();
     let expected = "could not get key `k` of vault pass from sh: exit status: 3: Error: k is not in the password store.";
     assert_eq!(failed, expected);
+    let talkative = get("echo hunter2; echo 'got hunter2, but: no' >&2; exit 1", "k").await.unwrap_err().to_string();
+    assert!(talkative.ends_with("exit status: 1: got [secret], but: no"), "{talkative}");
     for (script, why) in [("true", "printed nothing"), ("echo; echo late", "printed nothing"), ("printf '\\377'", "not UTF-8")] {
         let error = get(script, "k").await.unwrap_err().to_string();
         assert!(error.contains(why), "{script}: {error}");

@@ -16,10 +16,14 @@ use tokio::sync::oneshot;
 pub mod clock;
 pub mod control;
 pub mod faults;
+pub mod host;
 mod keep;
 pub mod pve;
 pub mod running;
 mod seal;
+pub mod sftp;
+pub mod shell;
+pub mod ssh;
 pub mod world;
 
 pub use world::ROOT_PASSWORD;

@@ -1,0 +1,16 @@
+//! The inside of one practice machine: its files, packages, containers and consoles, as plain data.
+//!
+//! Holds: `HostState` with all that lasts between connections, the constructors of the ten VMs, and the commands that exist on them
+//! Imports: none
+//! Effects: reads the clock
+//! Never: runs a program of this machine or touches its files
+
+pub mod console;
+pub mod docker;
+pub mod files;
+pub mod fleet;
+pub mod state;
+pub mod time;
+pub mod tmux;
+
+pub use state::HostState;

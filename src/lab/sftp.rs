@@ -1,0 +1,1 @@
+//! The SFTP subsystem over a practice machine's files.

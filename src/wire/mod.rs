@@ -7,13 +7,22 @@
 
 pub mod clock;
 pub mod command;
+mod connection;
+mod exec;
+pub mod hostkey;
 pub mod http;
 pub mod https;
+mod login;
 pub mod map;
 pub mod percent;
+pub mod russh_client;
 #[cfg(test)]
 pub mod scripted;
+mod sftp;
 pub mod ssh;
+mod sshconfig;
+#[cfg(test)]
+mod sshd;
 pub mod tls;
 
 use std::sync::Arc;

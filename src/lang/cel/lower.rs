@@ -47,6 +47,12 @@ impl<'p> Lowering<'p> {
         Self { text, places, refs, sites, faults, bound: Vec::new(), saw_bound: false, nesting: 0 }
     }
 
+    /// Takes a name as bound outside.
+    #[cfg(test)]
+    pub fn bind(&mut self, name: &str) {
+        self.bound.push(name.to_owned());
+    }
+
     /// The place of a node.
     pub fn range(&self, node: &IdedExpr) -> Range<usize> {
         self.places.get(&node.id).cloned().unwrap_or(0..self.text.len())

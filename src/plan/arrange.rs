@@ -14,6 +14,7 @@ use crate::plan::graph::{Action, ActionId, Bound, Flow, Frame, Implied, InputVal
 use crate::plan::known::Sight;
 use crate::plan::latest::{Latest, place_spot, resource_spot};
 use crate::plan::lower::Draft;
+use crate::plan::prune::prune;
 use crate::plan::refresh::observer;
 use crate::plan::refs::each_ref;
 use crate::plan::touch;
@@ -122,6 +123,7 @@ impl Arranging<'_, '_> {
     fn push(&mut self, mut action: Action, needs: Vec<(usize, Span)>) -> u32 {
         let id = u32::try_from(self.done.actions.len()).unwrap_or(u32::MAX);
         action.id = ActionId(id);
+        prune(&mut action);
         for read in &action.touch.reads {
             if let Some(writer) = self.certain.covering(&resource_spot(&read.resource))
                 && self.done.actions[writer as usize].flow.implied.is_some()

@@ -9,6 +9,7 @@ use crate::plan::bind::{input, variant};
 use crate::plan::edges::connect;
 use crate::plan::graph::{Action, ActionId, Flow, Frame, Graph, InputValue, Omitted, Scopes};
 use crate::plan::known::Sight;
+use crate::plan::prune::prune;
 use crate::plan::touch;
 use crate::plan::variant::Variants;
 use crate::plan::walk::rounds;
@@ -31,7 +32,11 @@ pub fn expand(action: &Action, items: &Value, variants: &Arc<Variants>) -> Resul
         let step = format!("{}[{suffix}]", action.step);
         let mut rebind = Rebind { looped, each, done: BTreeMap::new() };
         match rebind.action(action, &step, variants)? {
-            Ok(made) => actions.push(Action { id: ActionId(u32::try_from(actions.len()).unwrap_or(u32::MAX)), ..made }),
+            Ok(mut made) => {
+                made.id = ActionId(u32::try_from(actions.len()).unwrap_or(u32::MAX));
+                prune(&mut made);
+                actions.push(made);
+            }
             Err(left_out) => omitted.push(left_out),
         }
     }

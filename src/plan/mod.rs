@@ -18,6 +18,7 @@ mod known;
 mod latest;
 mod lower;
 mod phases;
+mod prune;
 mod reduce;
 mod refresh;
 mod refs;
@@ -39,8 +40,12 @@ pub use touch::ANY_FILE;
 pub type Types<'a> = &'a dyn Fn(&str) -> Option<&'static TypeRow>;
 
 #[cfg(test)]
+mod hazard_tests;
+#[cfg(test)]
 mod kit;
 #[cfg(test)]
 mod lower_tests;
 #[cfg(test)]
 mod rows;
+#[cfg(test)]
+mod world;

@@ -31,6 +31,10 @@ pub(super) fn observer(binder: &mut Binder<'_>, pattern: &ResourcePattern, varia
     let with = |name: &str, value: &str| Arguments::from([literal((&name.to_owned(), &Value::from(value)))]);
     Ok(match (&pattern.instance, observer.argument) {
         (None, Some(_)) => observer.all.map(|method| Observation { method, with: Arguments::new() }),
+        // Which of the single instances is meant is known only at run time.
+        (None, None) if !variants.inputs(&pattern.def).is_empty() => {
+            observer.all.map(|method| Observation { method, with: Arguments::new() })
+        }
         (None, None) => Some(Observation { method: observer.all.unwrap_or(observer.one), with: Arguments::new() }),
         (Some(instance), Some(argument)) => Some(Observation { method: observer.one, with: with(argument, instance) }),
         // The instance of a definition that one input keeps apart is that input's value.

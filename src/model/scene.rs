@@ -175,9 +175,15 @@ impl Scene {
                 let declared = (spec.attributes)();
                 let undeclared: Vec<&String> = fields.keys().filter(|key| !declared.contains_key(*key)).collect();
                 assert!(undeclared.is_empty(), "{ty}: {} writes fields that its schema lacks: {undeclared:?}", written.spec);
-                let missing: Vec<&String> = declared.iter().filter(|(key, f)| f.required && !fields.contains_key(*key)).map(|(k, _)| k).collect();
+                let missing: Vec<&String> =
+                    declared.iter().filter(|(key, f)| f.required && !fields.contains_key(*key)).map(|(k, _)| k).collect();
                 assert!(missing.is_empty(), "{ty}: {} lacks required fields: {missing:?}", written.spec);
-                assert!(method.writes.iter().any(|writes| writes.spec == written.spec), "{ty}.{} does not declare {}", method.name, written.spec);
+                assert!(
+                    method.writes.iter().any(|writes| writes.spec == written.spec),
+                    "{ty}.{} does not declare {}",
+                    method.name,
+                    written.spec
+                );
             }
         }
         self.http.finish();

@@ -182,7 +182,9 @@ fn upids_of_every_shape() {
     let upid: Upid = long.parse().unwrap();
     assert_eq!((upid.node.as_str(), upid.kind.as_str(), upid.id.as_str(), upid.user.as_str()), ("pve-2", "imgcopy", "", "root@pam!pmx"));
     assert_eq!(upid.to_string(), long);
-    for bad in ["", "UPID", "UPID:pve:1:2:3:a:b:c:", &TASK[..TASK.len() - 1], "UPID:p/../e:0000017D:0002C75E:6B04272F:qmstart:101:root@pam:"] {
+    for bad in
+        ["", "UPID", "UPID:pve:1:2:3:a:b:c:", &TASK[..TASK.len() - 1], "UPID:p/../e:0000017D:0002C75E:6B04272F:qmstart:101:root@pam:"]
+    {
         assert!(bad.parse::<Upid>().is_err(), "{bad}");
     }
 }
@@ -214,18 +216,17 @@ async fn a_task_is_journalled_before_it_is_asked_for_on_its_own_node() {
         .expect(&format!("GET {AT}/log?start=0&limit=500"), 200, log(&["generating cloud-init ISO", "TASK OK"]));
     let scene = Scene::http(http);
     assert_eq!(wait(&scene).await.unwrap().warnings.len(), 0);
-    assert_eq!(
-        scene.told.all(),
-        [&format!("task {TASK}"), "phase the start 60", "line generating cloud-init ISO", "line TASK OK"]
-    );
+    assert_eq!(scene.told.all(), [&format!("task {TASK}"), "phase the start 60", "line generating cloud-init ISO", "line TASK OK"]);
     assert!(scene.clock.slept()[0] <= Duration::from_millis(30), "a short task is seen soon");
 }
 
 #[tokio::test]
 async fn warnings_are_success_and_are_told() {
-    let http = ScriptedHttp::new()
-        .expect(&format!("GET {AT}/status"), 200, status(Some("WARNINGS: 1")))
-        .expect(&format!("GET {AT}/log*"), 200, log(&["WARN: no efidisk configured", "TASK WARNINGS: 1"]));
+    let http = ScriptedHttp::new().expect(&format!("GET {AT}/status"), 200, status(Some("WARNINGS: 1"))).expect(
+        &format!("GET {AT}/log*"),
+        200,
+        log(&["WARN: no efidisk configured", "TASK WARNINGS: 1"]),
+    );
     let scene = Scene::http(http);
     assert_eq!(wait(&scene).await.unwrap().warnings, ["WARN: no efidisk configured"]);
     assert!(scene.told.has("warn WARN: no efidisk configured"));
@@ -233,9 +234,11 @@ async fn warnings_are_success_and_are_told() {
 
 #[tokio::test]
 async fn a_failed_task_shows_the_end_of_its_log() {
-    let http = ScriptedHttp::new()
-        .expect(&format!("GET {AT}/status"), 200, status(Some("start failed: QEMU exited with code 1 ")))
-        .expect(&format!("GET {AT}/log*"), 200, log(&["bridge 'vmbr9' does not exist", "TASK ERROR: start failed: QEMU exited with code 1"]));
+    let http = ScriptedHttp::new().expect(&format!("GET {AT}/status"), 200, status(Some("start failed: QEMU exited with code 1 "))).expect(
+        &format!("GET {AT}/log*"),
+        200,
+        log(&["bridge 'vmbr9' does not exist", "TASK ERROR: start failed: QEMU exited with code 1"]),
+    );
     let error = wait(&Scene::http(http)).await.unwrap_err();
     assert_eq!(error.exit, "start failed: QEMU exited with code 1");
     assert_eq!(error.failure.message, "10.0.0.4:8006: qmstart of 101 failed: start failed: QEMU exited with code 1");

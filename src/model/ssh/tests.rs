@@ -102,7 +102,10 @@ async fn a_file_is_written_once_and_its_content_never_shows() {
 
     let lost = Scene::ssh(ScriptedSsh::new().expect(LOOK, "").expect(LOOK, &seen("something else", "600")));
     let failure = lost.call("ssh/host", "writeFile", globals(), arguments).await.unwrap_err();
-    assert_eq!((failure.message.as_str(), failure.acted), ("10.0.0.9:~/bot/.env was written, but reads differently afterwards", Acted::Maybe));
+    assert_eq!(
+        (failure.message.as_str(), failure.acted),
+        ("10.0.0.9:~/bot/.env was written, but reads differently afterwards", Acted::Maybe)
+    );
 }
 
 #[tokio::test]

@@ -11,6 +11,8 @@ pub mod local;
 pub mod proxmox;
 pub mod registry;
 pub mod remote;
+#[cfg(test)]
+mod scene;
 pub mod schema;
 pub mod ssh;
 pub mod terraria;

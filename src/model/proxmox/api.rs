@@ -1,6 +1,5 @@
 //! Proxmox's HTTP API as its models use it: where it is, whose account, one request at a time, the server's own reason in every error.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -247,11 +246,11 @@ impl<'a> Api<'a> {
             let data = body.and_then(|mut body| body.get_mut("data").map(Json::take));
             return data.ok_or_else(|| self.error(ask, ErrorKind::Garbage { status: answer.status, start: beginning(&answer.body) }));
         }
-        let (reason, errors) = reason(answer, body.as_ref());
+        let reason = reason(answer, body.as_ref());
         let kind = match answer.status {
             // Statuses of the proxying node: it lost the other one, or the daemon died while answering. 502 to 504 are those of a proxy in front.
             595..=599 | 502..=504 => ErrorKind::Unclear { status: answer.status, reason },
-            status => ErrorKind::Refused { status, reason, errors, date: answer.header("date").map(str::to_owned) },
+            status => ErrorKind::Refused { status, reason, date: answer.header("date").map(str::to_owned) },
         };
         Err(self.error(ask, kind))
     }
@@ -277,21 +276,14 @@ fn beginning(body: &[u8]) -> String {
 }
 
 /// The most specific reason: what is wrong with which parameter, else the message, else the status line, else the body.
-fn reason(answer: &Response, body: Option<&Json>) -> (String, BTreeMap<String, String>) {
-    let errors: BTreeMap<String, String> = body
-        .and_then(|body| body.get("errors")?.as_object())
-        .map(|errors| {
-            errors.iter().map(|(key, text)| (key.clone(), text.as_str().unwrap_or_default().trim().replace('\n', "; "))).collect()
-        })
-        .unwrap_or_default();
+fn reason(answer: &Response, body: Option<&Json>) -> String {
+    let parameter = |(key, text): (&String, &Json)| format!("{key}: {}", text.as_str().unwrap_or_default().trim().replace('\n', "; "));
+    let errors = body.and_then(|body| body.get("errors")?.as_object());
+    let mut errors: Vec<String> = errors.map(|errors| errors.iter().map(parameter).collect()).unwrap_or_default();
+    errors.sort();
     let message = body.and_then(|body| body.get("message")?.as_str()).map(str::trim).filter(|text| !text.is_empty());
     let status = Some(answer.reason.trim()).filter(|text| !text.is_empty());
-    let text = if errors.is_empty() {
-        message.or(status).map_or_else(|| beginning(&answer.body), str::to_owned)
-    } else {
-        errors.iter().map(|(key, text)| format!("{key}: {text}")).collect::<Vec<_>>().join(", ")
-    };
-    (text, errors)
+    if errors.is_empty() { message.or(status).map_or_else(|| beginning(&answer.body), str::to_owned) } else { errors.join(", ") }
 }
 
 /// A request that did not give what was asked for.
@@ -318,8 +310,6 @@ pub enum ErrorKind {
         status: u16,
         /// The most specific reason it gave.
         reason: String,
-        /// What it said about single parameters.
-        errors: BTreeMap<String, String>,
         /// Its clock, as the `Date` header has it.
         date: Option<String>,
     },

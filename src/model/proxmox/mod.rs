@@ -8,4 +8,6 @@
 pub mod api;
 pub mod node;
 pub mod task;
+#[cfg(test)]
+mod tests;
 pub mod vm;

@@ -6,3 +6,5 @@
 //! Never: puts a secret into a command's arguments
 
 pub mod host;
+#[cfg(test)]
+mod tests;

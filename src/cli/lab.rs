@@ -59,10 +59,12 @@ async fn serve(args: &LabArgs, state: &Path) -> Result<(), Vec<Diagnostic>> {
     let pid = state.join("pid");
     std::fs::write(&pid, std::process::id().to_string())
         .map_err(|error| failed(format!("{} cannot be written: {error}", pid.display())))?;
+    let told = pid.clone();
     let stop = async move {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
+            () = forgotten(&told) => {}
         }
     };
     let (ready, _told) = tokio::sync::oneshot::channel();
@@ -70,6 +72,13 @@ async fn serve(args: &LabArgs, state: &Path) -> Result<(), Vec<Diagnostic>> {
     // Whoever finds no pid file knows that the lab ended by itself.
     let _ = std::fs::remove_file(&pid);
     served.map_err(|error| theirs(&error))
+}
+
+/// Resolves when the lab's state was deleted under it: it must not answer for a fleet that nobody can find any more.
+async fn forgotten(pid: &Path) {
+    while pid.exists() {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
 }
 
 async fn up(front: &Front, args: &LabArgs, site: Option<&Site>, state: &Path) -> Result<(), Vec<Diagnostic>> {

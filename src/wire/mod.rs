@@ -2,7 +2,7 @@
 //!
 //! Holds: the HTTP client, the SSH client with SFTP and host keys, the clock, the address map, and scripted doubles of each
 //! Imports: event, secret
-//! Effects: sockets, the ssh agent, key files, clocks, sleeps
+//! Effects: sockets, the ssh agent, key and CA files, the ssh config, files to upload, clocks, sleeps
 //! Never: waits without a deadline, retries what may have happened, prints
 
 pub mod clock;

@@ -38,9 +38,11 @@ impl Sshd {
         std::fs::rename(dir.path().join("home/.ssh/id_ed25519.pub"), dir.path().join("authorized")).unwrap();
         let port = free_port();
         let d = dir.path().display();
+        // bash reads its rc file for sshd's commands only at the outermost level: whoever's machine this is, its rc file is no part of the test.
         let config = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {d}/host\nAuthorizedKeysFile {d}/authorized\nStrictModes no\nUsePAM no\n\
-             PermitRootLogin yes\nPidFile none\nPasswordAuthentication no\n{sftp}\nMaxStartups 100\n{options}\n"
+             PermitRootLogin yes\nPidFile none\nPasswordAuthentication no\n{sftp}\nMaxStartups 100\n\
+             SetEnv SHLVL=5\n{options}\n"
         );
         std::fs::write(dir.path().join("sshd_config"), config).unwrap();
         let child = launch(dir.path());

@@ -58,3 +58,6 @@ pub fn method(row: &'static TypeRow, name: &str) -> Result<&'static MethodRow, U
         Unknown::Method { ty: row.name, given: name.to_owned(), near: nearest(name, known.iter().copied()), known }
     })
 }
+
+#[cfg(test)]
+mod tests;

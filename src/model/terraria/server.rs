@@ -149,11 +149,11 @@ struct Server {
     server_ready: bool,
     /// How many play; null when the console does not answer.
     online: Option<u32>,
-    /// How many may play; null, because the console does not tell.
+    /// How many may play; null when the console does not tell.
     max: Option<u32>,
     /// Who plays, in the server's order.
     players: Vec<String>,
-    /// The server's version; null, because the console does not tell.
+    /// The server's version; null when the console does not tell.
     version: Option<String>,
     /// The port that players connect to.
     port: u16,
@@ -171,7 +171,9 @@ impl Server {
             server_ready: players.is_some(),
             online: players.map(|players| players.count),
             players: players.map(|players| players.names.clone()).unwrap_or_default(),
-            ..Self::down(port)
+            max: players.and_then(|players| players.max),
+            version: players.and_then(|players| players.version.clone()),
+            port,
         }
     }
 
@@ -217,7 +219,7 @@ async fn say(ctx: &Context, call: Call) -> Result<Outcome, Failure> {
     if console.players().await?.is_none() {
         return Err(silent(", so nothing was said"));
     }
-    console.type_line(&format!("say {message}")).await?;
+    console.type_lines(&[&format!("say {message}")]).await?;
     let players = console.players().await.map_err(Failure::maybe_acted)?;
     let players = players.ok_or_else(|| silent(" any more: nobody knows whether it was said").maybe_acted())?;
     done(Outcome::changed(format!("said to {} players: {message}", players.count)), &Server::up(globals.port, Some(&players)))
@@ -239,8 +241,8 @@ async fn warn_shutdown(ctx: &Context, call: Call) -> Result<Outcome, Failure> {
         ctx.reporter.warn("the console does not answer: somebody may be playing, so the warning takes its full time");
     }
     match count_down(&console, seconds).await {
-        Ok(Some(left)) => {
-            done(Outcome::changed(format!("everybody left {left} s early")), &Server::up(globals.port, Some(&Players::default())))
+        Ok(Some((left, players))) => {
+            done(Outcome::changed(format!("everybody left {left} s early")), &Server::up(globals.port, Some(&players)))
         }
         Ok(None) => {
             let players = console.players().await.map_err(Failure::maybe_acted)?;
@@ -256,13 +258,13 @@ async fn warn_shutdown(ctx: &Context, call: Call) -> Result<Outcome, Failure> {
 }
 
 /// Tells the players at each mark. Returns early, with the seconds that were left, when nobody plays any more.
-async fn count_down(console: &Console<'_>, seconds: u64) -> Result<Option<u64>, Failure> {
+async fn count_down(console: &Console<'_>, seconds: u64) -> Result<Option<(u64, Players)>, Failure> {
     let clock = &console.remote.ctx.wire.clock;
     console.remote.ctx.reporter.phase(LEAVE, Some(Duration::from_secs(seconds)));
     let end = clock.elapsed() + Duration::from_secs(seconds);
     let mut marks = MARKS.into_iter().filter(|mark| *mark < seconds).peekable();
     let mut told = seconds;
-    console.type_line(&announcement(told)).await?;
+    console.type_lines(&[&announcement(told)]).await?;
     loop {
         let left = end.saturating_sub(clock.elapsed());
         if left.is_zero() {
@@ -278,11 +280,11 @@ async fn count_down(console: &Console<'_>, seconds: u64) -> Result<Option<u64>, 
         if left == 0 {
             return Ok(None);
         }
-        if console.players().await?.is_some_and(|players| players.count == 0) {
-            return Ok(Some(left));
+        if let Some(players) = console.players().await?.filter(|players| players.count == 0) {
+            return Ok(Some((left, players)));
         }
         if told < seconds && told >= left {
-            console.type_line(&announcement(left)).await?;
+            console.type_lines(&[&announcement(left)]).await?;
             told = 0;
         }
     }

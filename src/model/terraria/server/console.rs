@@ -29,13 +29,17 @@ pub enum Found {
     Missing,
 }
 
-/// Who plays.
+/// What a console told of its server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Players {
-    /// How many.
+    /// How many play.
     pub count: u32,
     /// Their names, in the server's order.
     pub names: Vec<String>,
+    /// How many may play, if it told.
+    pub max: Option<u32>,
+    /// Its version, if it told.
+    pub version: Option<String>,
 }
 
 /// The console of one container.
@@ -78,15 +82,21 @@ impl<'a> Console<'a> {
         Command::new("docker").args(["exec", self.container, "tmux"]).args(words.iter().copied())
     }
 
-    /// Types one line and submits it. The text goes as it is (`-l`); tmux would take a `;` at its end for its own.
-    pub async fn type_line(&self, text: &str) -> Result<(), Failure> {
-        check(text)?;
-        let escaped = text.strip_suffix(';').map_or_else(|| text.to_owned(), |rest| format!("{rest}\\;"));
-        for words in [&["send-keys", "-l", "--", escaped.as_str()][..], &["send-keys", "Enter"]] {
-            let output = self.remote.act(Exec::new(self.tmux(words), LOOK)).await?;
-            if output.status != 0 {
-                return Err(self.remote.failed(&format!("typing into the console of `{}`", self.container), &output));
+    /// Types lines and submits each, in one go. The text goes as it is (`-l`), with a separate Enter; tmux would take a `;` at its end for its own.
+    pub async fn type_lines(&self, lines: &[&str]) -> Result<(), Failure> {
+        let mut words: Vec<String> = Vec::new();
+        for line in lines {
+            check(line)?;
+            let escaped = line.strip_suffix(';').map_or_else(|| (*line).to_owned(), |rest| format!("{rest}\\;"));
+            if !words.is_empty() {
+                words.push(";".to_owned());
             }
+            words.extend(["send-keys", "-l", "--", &escaped, ";", "send-keys", "Enter"].map(str::to_owned));
+        }
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let output = self.remote.act(Exec::new(self.tmux(&words), LOOK)).await?;
+        if output.status != 0 {
+            return Err(self.remote.failed(&format!("typing into the console of `{}`", self.container), &output));
         }
         Ok(())
     }
@@ -101,8 +111,7 @@ impl<'a> Console<'a> {
     pub async fn players(&self) -> Result<Option<Players>, Failure> {
         for _ in 0..QUESTIONS {
             let Some(before) = self.screen().await?.map(|screen| fences(&screen)) else { return Ok(None) };
-            self.type_line("playing").await?;
-            self.type_line("kick").await?;
+            self.type_lines(&["maxplayers", "version", "playing", "kick"]).await?;
             match self.answer(before).await? {
                 Answer::Told(screen) => return Ok(read(&screen)),
                 Answer::Silent => return Ok(None),
@@ -148,7 +157,9 @@ fn read(screen: &str) -> Option<Players> {
     // Chat may stand between the names, so lines that are none are passed over.
     let mut names: Vec<String> = answer[..at].iter().rev().filter_map(|line| name(line)).take(count as usize).collect();
     names.reverse();
-    Some(Players { count, names })
+    let max = answer.iter().rev().find_map(|line| line.strip_prefix("Player limit: ")?.parse().ok());
+    let version = answer.iter().rev().find_map(|line| line.strip_prefix("Terraria Server v")).map(|version| format!("v{version}"));
+    Some(Players { count, names, max, version })
 }
 
 /// `No players connected.`, `1 player connected.`, `12 players connected.`

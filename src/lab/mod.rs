@@ -17,6 +17,7 @@ pub mod clock;
 pub mod control;
 pub mod faults;
 pub mod host;
+pub mod hosts;
 mod keep;
 pub mod pve;
 pub mod running;

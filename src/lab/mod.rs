@@ -5,7 +5,12 @@
 //! Effects: listens on the loopback sockets that it is given; reads the clock
 //! Never: runs a program of this machine, touches its files, or is known to any other room
 
+pub mod commands;
 pub mod host;
+pub mod machine;
 pub mod sftp;
 pub mod shell;
 pub mod ssh;
+
+#[cfg(test)]
+mod rig;

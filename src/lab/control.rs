@@ -113,6 +113,8 @@ pub struct VmStatus {
     pub uuid: Option<String>,
     /// The configuration lock in force.
     pub lock: Option<String>,
+    /// Where its SSH host listens, while it does.
+    pub ssh: Option<std::net::SocketAddr>,
 }
 
 /// The status of a lab.
@@ -305,6 +307,7 @@ fn status(lab: &Arc<Lab>) -> Status {
                 address: vm.address,
                 uuid: vm.uuid(),
                 lock: world.lock(*vmid),
+                ssh: lab.hosts.listening(*vmid),
             })
             .collect(),
         faults: world.faults.clone(),

@@ -39,6 +39,14 @@ pub enum FaultKind {
     SshdLate,
     /// `disk-full`: writing files in the guest fails.
     DiskFull,
+    /// `refuse-login`: no SSH key is let in.
+    RefuseLogin,
+    /// `hang`: commands over SSH begin and never end.
+    Hang,
+    /// `slow-shell:MS`: every command over SSH begins that many milliseconds later.
+    SlowShell(u32),
+    /// `save-takes:SECONDS`: saving a game's world takes that long; past the stop's grace the world is lost.
+    SaveTakes(u32),
     /// `cut-upload:BYTES`: the SFTP connection breaks after that many bytes.
     CutUpload(u64),
 }
@@ -55,7 +63,7 @@ pub struct Fault {
 /// The text named no fault, or its number was none.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "fault {0:?} is not one of slow:MS, http-596:N, http-596-after:N, locked, agent-absent, agent-late, ticket-expired, task-warnings, task-fails[:TEXT], host-key-changed, no-rights, drop-connection:N, tfa-required, sshd-late, disk-full, cut-upload:BYTES"
+    "fault {0:?} is not one of slow:MS, http-596:N, http-596-after:N, locked, agent-absent, agent-late, ticket-expired, task-warnings, task-fails[:TEXT], host-key-changed, no-rights, drop-connection:N, tfa-required, sshd-late, disk-full, refuse-login, hang, slow-shell:MS, save-takes:SECONDS, cut-upload:BYTES"
 )]
 pub struct UnknownFault(String);
 
@@ -100,6 +108,10 @@ impl fmt::Display for FaultKind {
             Self::TfaRequired => f.write_str("tfa-required"),
             Self::SshdLate => f.write_str("sshd-late"),
             Self::DiskFull => f.write_str("disk-full"),
+            Self::RefuseLogin => f.write_str("refuse-login"),
+            Self::Hang => f.write_str("hang"),
+            Self::SlowShell(ms) => write!(f, "slow-shell:{ms}"),
+            Self::SaveTakes(seconds) => write!(f, "save-takes:{seconds}"),
             Self::CutUpload(bytes) => write!(f, "cut-upload:{bytes}"),
         }
     }
@@ -129,6 +141,10 @@ impl FromStr for FaultKind {
             "tfa-required" => plain(Self::TfaRequired),
             "sshd-late" => plain(Self::SshdLate),
             "disk-full" => plain(Self::DiskFull),
+            "refuse-login" => plain(Self::RefuseLogin),
+            "hang" => plain(Self::Hang),
+            "slow-shell" => Ok(Self::SlowShell(count(1000)?)),
+            "save-takes" => Ok(Self::SaveTakes(count(120)?)),
             "cut-upload" => rest.parse().map(Self::CutUpload).map_err(|_| unknown()),
             _ => Err(unknown()),
         }
@@ -171,6 +187,10 @@ mod tests {
             "tfa-required",
             "sshd-late",
             "disk-full",
+            "refuse-login",
+            "hang",
+            "slow-shell:10",
+            "save-takes:90",
             "cut-upload:1000",
         ] {
             let kind: FaultKind = text.parse().unwrap();

@@ -1,6 +1,7 @@
 //! The lab's state directory: one JSON file written by temp and rename, the certificate, and the lock that keeps a second lab out.
 #![expect(clippy::disallowed_methods, reason = "the lab owns its state directory")]
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::hosts::{Host, PROXY};
 use super::world::World;
 use super::{LabError, Options};
 
@@ -25,6 +27,10 @@ pub struct Identity {
     pub tls: Arc<rustls::ServerConfig>,
     /// SHA-256 of the certificate: upper-case hex with colons.
     pub fingerprint: String,
+}
+
+fn host_file(vmid: u32) -> String {
+    format!("host-{vmid}.json")
 }
 
 impl Keep {
@@ -100,6 +106,31 @@ impl Keep {
         } else {
             Err(unreadable(format!("format {}, this lab writes {}", world.format, World::FORMAT)))
         }
+    }
+
+    /// The saved insides of these VMs and of the proxy host.
+    ///
+    /// # Errors
+    /// A file is there and is not one.
+    pub fn hosts(&self, vmids: impl Iterator<Item = u32>) -> Result<BTreeMap<u32, Host>, LabError> {
+        let mut hosts = BTreeMap::new();
+        for vmid in vmids.chain([PROXY]) {
+            let name = host_file(vmid);
+            if let Some(text) = self.read(&name)? {
+                let host =
+                    serde_json::from_str(&text).map_err(|error| LabError::Unreadable { path: self.path(&name), why: error.to_string() })?;
+                hosts.insert(vmid, host);
+            }
+        }
+        Ok(hosts)
+    }
+
+    /// Saves a machine's inside, or removes it when there is none any more.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn keep_host(&self, vmid: u32, text: Option<&[u8]>) -> Result<(), LabError> {
+        text.map_or_else(|| self.remove(&host_file(vmid)), |text| self.write(&host_file(vmid), text))
     }
 
     /// The TLS identity, made on first use and the same ever after.

@@ -14,11 +14,16 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 pub mod clock;
+pub mod commands;
 pub mod control;
 pub mod faults;
 pub mod host;
+pub mod hosts;
 mod keep;
+pub mod machine;
 pub mod pve;
+#[cfg(test)]
+mod rig;
 pub mod running;
 mod seal;
 pub mod sftp;

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use super::clock::Clock;
 use super::faults::FaultKind;
+use super::hosts::{self, Hosts};
 use super::keep::Keep;
 use super::world::World;
 use super::world::task::Opening;
@@ -58,6 +59,8 @@ pub struct Lab {
     cancels: Mutex<BTreeMap<String, Arc<Notify>>>,
     served: Mutex<VecDeque<Served>>,
     sights: Mutex<BTreeMap<u32, Sight>>,
+    /// The insides of its machines.
+    pub hosts: Hosts,
     dirty: Notify,
     workers: Mutex<JoinSet<()>>,
 }
@@ -93,6 +96,12 @@ impl Lab {
         let result = change(&mut held(&self.world));
         self.dirty.notify_one();
         result
+    }
+
+    /// Takes a VM away, with its inside.
+    pub fn forget(&self, vmid: u32) {
+        self.change(|world| world.forget(vmid));
+        self.hosts.forget(vmid);
     }
 
     /// Whether it speaks like 9.2.
@@ -224,6 +233,7 @@ impl Lab {
         self.clock.advance(-self.read(|world| world.clock_offset));
         let fresh = super::world::seed::world(&self.options.node, self.options.seed, self.clock.now());
         self.change(|world| *world = fresh);
+        self.hosts.clear();
         self.look_around();
     }
 
@@ -245,6 +255,22 @@ impl Lab {
         written.unwrap_or(Ok(()))
     }
 
+    /// The insides of the machines change with every command, also with those that only look: they are saved twice a second.
+    async fn host_loop(self: Arc<Self>, keep: Arc<Keep>) {
+        loop {
+            self.clock.rest(Duration::from_millis(500)).await;
+            let _ = self.save_hosts(&keep).await;
+        }
+    }
+
+    async fn save_hosts(&self, keep: &Arc<Keep>) -> Result<(), LabError> {
+        let hosts = self.hosts.take_changed();
+        let keep = Arc::clone(keep);
+        let written =
+            tokio::task::spawn_blocking(move || hosts.into_iter().try_for_each(|(vmid, host)| keep.keep_host(vmid, host.as_deref())));
+        written.await.unwrap_or(Ok(()))
+    }
+
     async fn look_loop(self: Arc<Self>) {
         let period = self.clock.span(10.0).max(Duration::from_millis(50));
         loop {
@@ -264,6 +290,7 @@ pub(super) async fn serve(options: Options, ready: oneshot::Sender<Ready>, stop:
     world.ledger.interrupt_all(clock.unix());
     let api = listen(options.listen).await?;
     let ssh_port = free_port(options.ssh_port).await?;
+    let hosts = keep.hosts(world.vms.keys().copied())?;
     let address = api.local_addr().map_err(|source| LabError::Listen { at: options.listen.to_string(), source })?;
     let told = Ready { api: address, ssh_port, fingerprint: identity.fingerprint };
     let lab = Arc::new(Lab {
@@ -275,6 +302,7 @@ pub(super) async fn serve(options: Options, ready: oneshot::Sender<Ready>, stop:
         cancels: Mutex::default(),
         served: Mutex::default(),
         sights: Mutex::default(),
+        hosts: Hosts::new(hosts),
         dirty: Notify::new(),
         workers: Mutex::new(JoinSet::new()),
     });
@@ -284,6 +312,8 @@ pub(super) async fn serve(options: Options, ready: oneshot::Sender<Ready>, stop:
     let mut loops = JoinSet::new();
     loops.spawn(Arc::clone(&lab).save_loop(Arc::clone(&keep)));
     loops.spawn(Arc::clone(&lab).look_loop());
+    loops.spawn(Arc::clone(&lab).host_loop(Arc::clone(&keep)));
+    loops.spawn(hosts::serve(Arc::clone(&lab)));
     loops.spawn(control::serve(Arc::clone(&lab), control));
     loops.spawn(pve::http::serve(Arc::clone(&lab), api, identity.tls));
     // The caller may have gone away between start and readiness; the lab then simply runs until it is stopped.
@@ -292,6 +322,7 @@ pub(super) async fn serve(options: Options, ready: oneshot::Sender<Ready>, stop:
     loops.shutdown().await;
     held(&lab.workers).abort_all();
     lab.save(&keep).await?;
+    lab.save_hosts(&keep).await?;
     keep.remove(control::SOCKET)
 }
 

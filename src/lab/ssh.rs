@@ -11,64 +11,17 @@ use ring::rand::{SecureRandom, SystemRandom};
 use russh::keys::PrivateKey;
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::ssh_key::private::Ed25519Keypair;
-use russh::server::{Auth, Config, Handler, VerifiedPublicKey};
+use russh::server::Config;
 use russh::{MethodKind, MethodSet};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::host::HostState;
+mod login;
+#[cfg(test)]
+mod ssh_tests;
 
-/// Misbehaviour that is asked for. Read at each connection, command and write, so a change acts at once.
-#[derive(Clone, Debug, PartialEq)]
-pub struct HostFaults {
-    /// Waits this long before a command begins.
-    pub slow: Duration,
-    /// For so long after `serve` began, connections are accepted and closed without a word, as by a machine whose sshd is not up.
-    pub sshd_late: Duration,
-    /// Every write says ENOSPC.
-    pub disk_full: bool,
-    /// The connection breaks when an upload (SFTP or stdin) has brought this many bytes.
-    pub cut_upload_after: Option<u64>,
-    /// A host key that nobody has seen before.
-    pub other_host_key: bool,
-    /// No key is let in.
-    pub refuse_login: bool,
-    /// Seconds that the save of a game's world takes, instead of the game's own; more than the stop's grace means exit 137 and an unsaved world.
-    pub save_seconds: Option<u64>,
-    /// Commands begin, and never end.
-    pub hang: bool,
-    /// Real seconds per second of the practice machine: 1.0 is real time, 0.01 makes a minute's wait 0.6 seconds.
-    pub pace: f64,
-}
-
-impl Default for HostFaults {
-    fn default() -> Self {
-        Self {
-            slow: Duration::ZERO,
-            sshd_late: Duration::ZERO,
-            disk_full: false,
-            cut_upload_after: None,
-            other_host_key: false,
-            refuse_login: false,
-            save_seconds: None,
-            hang: false,
-            pace: 1.0,
-        }
-    }
-}
-
-/// The VM that an SSH server stands for, as the world of the lab keeps it.
-pub trait Machine: Send + Sync + 'static {
-    /// Runs `change` once, alone, on the machine's inside. Called often and briefly, also only to read: implementations hold a lock, and save later.
-    fn with(&self, change: &mut dyn FnMut(&mut HostState));
-    /// The machine switched itself off. Returns at once; the world stops serving it.
-    fn power_off(&self);
-    /// The machine restarted itself. Returns at once.
-    fn reboot(&self);
-    /// How it misbehaves now.
-    fn faults(&self) -> HostFaults;
-}
+pub use super::machine::{HostFaults, Machine};
 
 /// Serves SSH on `listener` until `stop` says true or its sender is gone; then every connection is dropped, as by a machine without power.
 ///
@@ -102,7 +55,9 @@ async fn connection(stream: TcpStream, machine: Arc<dyn Machine>, stop: watch::R
         nodelay: true,
         ..Config::default()
     };
-    let session = russh::server::run_stream(Arc::new(config), Line::new(stream, stop), Login { machine }).await?;
+    let (cut, broken) = watch::channel(false);
+    let line = Line::new(stream, stop, broken);
+    let session = russh::server::run_stream(Arc::new(config), line, login::Login::new(machine, cut)).await?;
     session.await
 }
 
@@ -113,8 +68,14 @@ struct Line {
 }
 
 impl Line {
-    fn new(stream: TcpStream, mut stop: watch::Receiver<bool>) -> Self {
-        Self { stream, broken: Box::pin(async move { drop(stop.wait_for(|now| *now).await) }) }
+    fn new(stream: TcpStream, mut stop: watch::Receiver<bool>, mut cut: watch::Receiver<bool>) -> Self {
+        let broken = async move {
+            tokio::select! {
+                _ = stop.wait_for(|now| *now) => {}
+                _ = cut.wait_for(|now| *now) => {}
+            }
+        };
+        Self { stream, broken: Box::pin(broken) }
     }
 }
 
@@ -159,17 +120,4 @@ fn host_key(machine: &dyn Machine) -> io::Result<PrivateKey> {
     });
     PrivateKey::from_openssh(&text)
         .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, format!("the kept host key is not readable: {e}")))
-}
-
-/// One connection.
-struct Login {
-    machine: Arc<dyn Machine>,
-}
-
-impl Handler for Login {
-    type Error = russh::Error;
-
-    async fn auth_publickey(&mut self, _user: &str, _key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
-        Ok(if self.machine.faults().refuse_login { Auth::reject() } else { Auth::Accept })
-    }
 }

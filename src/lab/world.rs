@@ -193,6 +193,18 @@ impl World {
         Ok(())
     }
 
+    /// The guest restarts by itself: QEMU goes on, the boot begins again.
+    pub fn reboot(&mut self, vmid: u32, now: f64) {
+        let netboot = self.site.seed == Seed::Fleet;
+        if let Some(vm) = self.vms.get_mut(&vmid) {
+            let guest = vm.boots(netboot);
+            if let Some(run) = &mut vm.run {
+                run.booted = now;
+                run.guest = guest;
+            }
+        }
+    }
+
     /// How far the boot of a VM has come, `scale` being what one real second lasts in the lab.
     pub fn phase(&self, vmid: u32, now: f64, scale: f64) -> Phase {
         let Some(run) = self.vms.get(&vmid).and_then(|vm| vm.run.as_ref()) else { return Phase::Off };

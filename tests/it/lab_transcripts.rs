@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
 mod cases;
+mod faults;
+mod machines;
 mod normal;
 mod proxmoxer;
 mod replay;

@@ -5,12 +5,17 @@
 //! Effects: reads the clock
 //! Never: runs a program of this machine or touches its files
 
+pub mod compose;
 pub mod console;
 pub mod docker;
 pub mod files;
 pub mod fleet;
+pub mod power;
+pub mod proc;
+pub mod settle;
 pub mod state;
 pub mod time;
 pub mod tmux;
+pub mod yaml;
 
 pub use state::HostState;

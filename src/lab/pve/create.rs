@@ -101,7 +101,7 @@ fn create(call: &Call) -> Result<Answer, Fail> {
         let _held = job.lab.flock(vmid).await?;
         job.lab.clock.wait(0.6).await;
         if let Err(error) = fill(&job, vmid, &wanted, pool) {
-            job.lab.change(|world| world.forget(vmid));
+            job.lab.forget(vmid);
             return Err(format!("unable to create VM {vmid} - {error}"));
         }
         if start {
@@ -190,11 +190,8 @@ fn destroy(call: Call) -> BoxFuture<'static, Result<Answer, Fail>> {
             if purge {
                 job.log(&format!("purging VM {vmid} from related configurations.."));
             }
-            let lines = job.lab.change(|world| {
-                let lines = removed_lines(world, vmid);
-                world.forget(vmid);
-                lines
-            });
+            let lines = job.lab.read(|world| removed_lines(world, vmid));
+            job.lab.forget(vmid);
             for line in lines {
                 job.log(&line);
             }

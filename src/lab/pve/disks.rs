@@ -115,7 +115,7 @@ fn clone(call: &Call) -> Result<Answer, Fail> {
         }
         job.lab.clock.wait(1.0).await;
         if let Err(error) = copy_over(&job, &copy) {
-            job.lab.change(|world| world.forget(target));
+            job.lab.forget(target);
             return Err(format!("clone failed: {error}"));
         }
         Ok(())
@@ -160,6 +160,8 @@ fn copy_over(job: &Job, copy: &Copy) -> Result<(), String> {
         vm.docker = source.docker;
         Ok::<_, String>(lines)
     })?;
+    let uuid = job.lab.read(|world| world.vms.get(&copy.target).and_then(Vm::uuid)).unwrap_or_default();
+    job.lab.hosts.copy(copy.source, copy.target, &uuid);
     for line in lines {
         job.log(&line);
     }

@@ -58,7 +58,7 @@ impl Temporary {
 
 impl Session {
     /// Starts SFTP on a new channel of `connection`. Nothing has begun when it fails with [`Fault::Gone`].
-    pub(super) async fn open(connection: &Connection, deadline: Duration) -> Result<Self, Fault> {
+    pub(super) async fn open(connection: &Arc<Connection>, deadline: Duration) -> Result<Self, Fault> {
         let Place { mut channel, permit } = connection.channel().await?;
         channel.request_subsystem(true, "sftp").await.map_err(|e| Fault::Gone(e.to_string()))?;
         loop {

@@ -1,6 +1,6 @@
 //! Files over SFTP: put in place whole, listed, read; many requests in flight.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -27,6 +27,10 @@ const CHUNK: usize = 32 << 10;
 
 /// Deeper or larger trees are a mistake in the path.
 const MOST_ENTRIES: usize = 1_000_000;
+
+/// Kinds of files in the permission bits.
+const DIRECTORY: u32 = 0o040_000;
+const REGULAR: u32 = 0o100_000;
 
 const POSIX_RENAME: &str = "posix-rename@openssh.com";
 const FSYNC: &str = "fsync@openssh.com";
@@ -91,7 +95,9 @@ impl Session {
         temporary: &Temporary,
     ) -> Result<(), SshError> {
         let parents: BTreeSet<String> = files.iter().filter_map(|file| parent(&self.path(&file.dest)).map(str::to_owned)).collect();
-        for dir in &parents {
+        let looks = parents.into_iter().map(|dir| async move { (self.raw.stat(dir.as_str()).await.is_err()).then_some(dir) });
+        let missing: BTreeSet<String> = stream::iter(looks).buffer_unordered(FILES).filter_map(async |dir| dir).collect().await;
+        for dir in &missing {
             self.make_dir(dir).await?;
         }
         let sent = AtomicU64::new(0);
@@ -171,9 +177,6 @@ impl Session {
     }
 
     async fn make_dir(&self, dir: &str) -> Result<(), SshError> {
-        if self.raw.stat(dir).await.is_ok() {
-            return Ok(());
-        }
         let ends = dir.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0).chain([dir.len()]);
         for end in ends {
             let path = &dir[..end];
@@ -198,41 +201,55 @@ impl Session {
     /// The regular files below `dir`, sorted by path; none when it does not exist.
     pub(super) async fn list(&self, dir: &str) -> Result<Vec<RemoteFile>, SshError> {
         let root = self.path(dir);
-        let (mut files, mut queue, mut entries) = (Vec::new(), VecDeque::from([String::new()]), 0);
-        while let Some(below) = queue.pop_front() {
-            let path = format!("{root}/{below}");
-            let told = |e: Error| refused(&self.host, &path, &e);
-            let handle = match self.raw.opendir(path.trim_end_matches('/').to_owned() + if root.is_empty() { "/" } else { "" }).await {
-                Ok(handle) => handle.handle,
-                // The root may never have been there, and a directory below it may be gone by now.
-                Err(error) if is_absent(&error) => continue,
-                Err(error) => return Err(told(error)),
-            };
-            loop {
-                let page = match self.raw.readdir(handle.as_str()).await {
-                    Ok(page) => page.files,
-                    Err(Error::Status(status)) if status.status_code == StatusCode::Eof => break,
-                    Err(error) => return Err(told(error)),
-                };
-                entries += page.len();
-                if entries > MOST_ENTRIES {
-                    let cause = format!("there are more than {MOST_ENTRIES} entries below it");
-                    return Err(SshError::File { host: self.host.clone(), path: dir.to_owned(), cause });
-                }
-                for entry in page.into_iter().filter(|entry| entry.filename != "." && entry.filename != "..") {
-                    let path = if below.is_empty() { entry.filename.clone() } else { format!("{below}/{}", entry.filename) };
-                    if entry.attrs.is_dir() {
-                        queue.push_back(path);
-                    } else if entry.attrs.is_regular() && !entry.attrs.is_symlink() {
-                        let (size, mode) = (entry.attrs.size.unwrap_or(0), entry.attrs.permissions.unwrap_or(0) & 0o7777);
-                        files.push(RemoteFile { path, size, mode, sha256: None });
-                    }
-                }
+        let (mut files, mut level, mut seen) = (Vec::new(), vec![String::new()], 0);
+        while !level.is_empty() {
+            let pages = (0..level.len()).map(|at| self.entries(&root, &level[at]));
+            let found: Vec<(String, FileAttributes)> = stream::iter(pages).buffer_unordered(FILES).try_concat().await?;
+            seen += found.len();
+            if seen > MOST_ENTRIES {
+                let cause = format!("there are more than {MOST_ENTRIES} entries below it");
+                return Err(SshError::File { host: self.host.clone(), path: dir.to_owned(), cause });
             }
-            self.raw.close(handle).await.map_err(told)?;
+            let (dirs, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, attributes)| kind(attributes) == DIRECTORY);
+            level = dirs.into_iter().map(|(path, _)| path).collect();
+            let regular = others.into_iter().filter(|(_, attributes)| kind(attributes) == REGULAR);
+            files.extend(regular.map(|(path, attributes)| {
+                let (size, mode) = (attributes.size.unwrap_or(0), attributes.permissions.unwrap_or(0) & 0o7777);
+                RemoteFile { path, size, mode, sha256: None }
+            }));
         }
         files.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(files)
+    }
+
+    /// What stands directly in `root/below`, by path below `root`. An absent directory is empty: the root may never have been there, and one below it
+    /// may be gone by now.
+    async fn entries(&self, root: &str, below: &str) -> Result<Vec<(String, FileAttributes)>, SshError> {
+        let path = if below.is_empty() && !root.is_empty() { root.to_owned() } else { format!("{root}/{below}") };
+        let told = |e: Error| refused(&self.host, &path, &e);
+        let handle = match self.raw.opendir(path.as_str()).await {
+            Ok(handle) => handle.handle,
+            Err(error) if is_absent(&error) => return Ok(Vec::new()),
+            Err(error) => return Err(told(error)),
+        };
+        let mut entries = Vec::new();
+        loop {
+            let page = match self.raw.readdir(handle.as_str()).await {
+                Ok(page) => page.files,
+                Err(Error::Status(status)) if status.status_code == StatusCode::Eof => break,
+                Err(error) => return Err(told(error)),
+            };
+            let named = page.into_iter().filter(|entry| entry.filename != "." && entry.filename != "..");
+            entries.extend(named.map(|entry| {
+                let path = if below.is_empty() { entry.filename } else { format!("{below}/{}", entry.filename) };
+                (path, entry.attrs)
+            }));
+            if entries.len() > MOST_ENTRIES {
+                break;
+            }
+        }
+        self.raw.close(handle).await.map_err(told)?;
+        Ok(entries)
     }
 
     /// The bytes of a file of at most `limit` bytes; `None` when it does not exist.
@@ -327,6 +344,11 @@ fn unescaped(path: &str) -> String {
 
 fn mode(bits: u32) -> FileAttributes {
     FileAttributes { permissions: Some(bits & 0o7777), ..FileAttributes::default() }
+}
+
+/// What kind of thing it is. The library's own questions look at single bits, and a socket has those of a directory.
+fn kind(attributes: &FileAttributes) -> u32 {
+    attributes.permissions.unwrap_or(0) & 0o170_000
 }
 
 fn parent(path: &str) -> Option<&str> {

@@ -132,6 +132,7 @@ async fn directories_are_listed_with_digests() {
     }
     std::os::unix::fs::symlink("/etc/passwd", format!("{root}/link")).unwrap();
     std::os::unix::fs::symlink("/", format!("{root}/loop")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(format!("{root}/socket")).unwrap();
     let files = client.list(&game(), &root, true, SOON).await.unwrap();
     let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
     assert_eq!(paths, ["$(id)", "-n", ".hidden", "a", "it's\nodd\\", "sub/deeper/b c"]);

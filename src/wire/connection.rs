@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use russh::client::{Config, Handle, Handler, Msg};
 use russh::keys::{PublicKey, PublicKeyOrCertificate};
-use russh::{Channel, Disconnect, Preferred};
+use russh::{Channel, ChannelMsg, Disconnect, Preferred};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -204,13 +204,19 @@ impl Connection {
         told.await.unwrap_or(Err(russh::Error::Disconnect))
     }
 
-    /// Runs a script beside everything else, without a place at the gate, and waits for its end: for cleaning up after a command that holds one.
-    pub(super) async fn aside(&self, script: &str) -> Result<(), russh::Error> {
-        let mut channel = self.handle.channel_open_session().await?;
+    /// Runs a script beside everything else, without a place at the gate, for work that belongs to something that holds one. Its exit status, if it
+    /// left one; a host that has no channel to spare refuses.
+    pub(super) async fn aside(self: &Arc<Self>, script: &str) -> Result<Option<u32>, russh::Error> {
+        let mut channel = self.session().await?;
         channel.exec(true, script).await?;
         channel.eof().await?;
-        while channel.wait().await.is_some() {}
-        Ok(())
+        let mut status = None;
+        while let Some(message) = channel.wait().await {
+            if let ChannelMsg::ExitStatus { exit_status } = message {
+                status = Some(exit_status);
+            }
+        }
+        Ok(status)
     }
 
     async fn permit(&self) -> Result<OwnedSemaphorePermit, Fault> {

@@ -40,7 +40,11 @@ pub use touch::ANY_FILE;
 pub type Types<'a> = &'a dyn Fn(&str) -> Option<&'static TypeRow>;
 
 #[cfg(test)]
+mod growth_tests;
+#[cfg(test)]
 mod hazard_tests;
+#[cfg(test)]
+mod inventory_tests;
 #[cfg(test)]
 mod kit;
 #[cfg(test)]

@@ -241,13 +241,13 @@ fn passed(step: &Step, workflow: &Workflow, frame: &Arc<Frame>) -> Result<BTreeM
             Some(argument) => match input(frame, &argument.template)? {
                 InputValue::Known(value) => {
                     let placed = |complaint: Diagnostic| complaint.at(&argument.template.span, "").also(&declared.span, "declared here");
-                    InputValue::Known(inputs::fit(name, &declared.value, value).map_err(placed)?)
+                    InputValue::Known(Arc::new(inputs::fit(name, &declared.value, Value::clone(&value)).map_err(placed)?))
                 }
                 late => late,
             },
             None => match &declared.value.default {
-                Some(value) => InputValue::Known(value.clone()),
-                None if !declared.value.required => InputValue::Known(Value::Null),
+                Some(value) => InputValue::Known(Arc::new(value.clone())),
+                None if !declared.value.required => InputValue::Known(Arc::new(Value::Null)),
                 None => {
                     let complaint = Diagnostic::yours(format!("input `{name}` of workflow `{}` is not passed", workflow.name));
                     let help = format!("add `with = {{ {name} = … }}`: a nested workflow sees only what its step passes");

@@ -207,7 +207,7 @@ impl World {
         let mut eyes = Eyes { world: self, inputs: Map::new(), each: frame.each.clone() };
         for (name, value) in &frame.inputs {
             let value = match value {
-                InputValue::Known(value) => value.clone(),
+                InputValue::Known(value) => Value::clone(value),
                 InputValue::Late(template, from) => template.value.eval(&self.scope(from, action)).unwrap().value,
             };
             eyes.inputs.insert(name.clone(), value);

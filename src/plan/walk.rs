@@ -142,18 +142,14 @@ impl Lowering<'_> {
                 self.drafts.push(Draft { action, needs: around.needs, groups: around.groups });
                 Ok(())
             }
-            What::Workflow(workflow) => self.nested(step, workflow, frame, around, name),
+            What::Workflow(workflow) => {
+                around.path = around.step(name);
+                self.nested(step, workflow, frame, around)
+            }
         }
     }
 
-    fn nested(
-        &mut self,
-        step: &Step,
-        name: &Spanned<String>,
-        frame: &Arc<Frame>,
-        mut around: Around,
-        as_step: &str,
-    ) -> Result<(), Box<Diagnostic>> {
+    fn nested(&mut self, step: &Step, name: &Spanned<String>, frame: &Arc<Frame>, mut around: Around) -> Result<(), Box<Diagnostic>> {
         let project = self.project;
         let workflow =
             project.workflows.get(&name.value).ok_or_else(|| Box::new(unknown_workflow(&name.value, project).at(&name.span, "")))?;
@@ -166,7 +162,6 @@ impl Lowering<'_> {
             return Err(Box::new(complaint.at(&name.span, "")));
         }
         let inputs = passed(step, workflow, frame)?;
-        around.path = around.step(as_step);
         around.stack.push(name.value.clone());
         self.workflow(workflow, &Arc::new(Frame { inputs, each: None }), &around);
         Ok(())
@@ -273,7 +268,7 @@ fn merge(outer: &Options, inner: &Options) -> Options {
     }
 }
 
-/// The expansion of a loop whose list became known: used by `expand`.
+/// The rounds of a loop whose list became known, each with what is written behind the step's name.
 pub(super) fn rounds(value: &Value) -> Result<Vec<(String, Each)>, Diagnostic> {
     items(value)
 }

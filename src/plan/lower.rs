@@ -188,7 +188,7 @@ impl Lowering<'_> {
 
 fn known_inputs(with: &Arguments) -> BTreeMap<String, InputValue> {
     let known = |(name, argument): (&String, &Argument)| match &argument.template.value {
-        Template::Literal(value) => Some((name.clone(), InputValue::Known(value.clone()))),
+        Template::Literal(value) => Some((name.clone(), InputValue::Known(Arc::new(value.clone())))),
         _ => None,
     };
     with.iter().filter_map(known).collect()

@@ -142,18 +142,14 @@ impl Lowering<'_> {
                 self.drafts.push(Draft { action, needs: around.needs, groups: around.groups });
                 Ok(())
             }
-            What::Workflow(workflow) => self.nested(step, workflow, frame, around, name),
+            What::Workflow(workflow) => {
+                around.path = around.step(name);
+                self.nested(step, workflow, frame, around)
+            }
         }
     }
 
-    fn nested(
-        &mut self,
-        step: &Step,
-        name: &Spanned<String>,
-        frame: &Arc<Frame>,
-        mut around: Around,
-        as_step: &str,
-    ) -> Result<(), Box<Diagnostic>> {
+    fn nested(&mut self, step: &Step, name: &Spanned<String>, frame: &Arc<Frame>, mut around: Around) -> Result<(), Box<Diagnostic>> {
         let project = self.project;
         let workflow =
             project.workflows.get(&name.value).ok_or_else(|| Box::new(unknown_workflow(&name.value, project).at(&name.span, "")))?;
@@ -166,7 +162,6 @@ impl Lowering<'_> {
             return Err(Box::new(complaint.at(&name.span, "")));
         }
         let inputs = passed(step, workflow, frame)?;
-        around.path = around.step(as_step);
         around.stack.push(name.value.clone());
         self.workflow(workflow, &Arc::new(Frame { inputs, each: None }), &around);
         Ok(())
@@ -241,13 +236,13 @@ fn passed(step: &Step, workflow: &Workflow, frame: &Arc<Frame>) -> Result<BTreeM
             Some(argument) => match input(frame, &argument.template)? {
                 InputValue::Known(value) => {
                     let placed = |complaint: Diagnostic| complaint.at(&argument.template.span, "").also(&declared.span, "declared here");
-                    InputValue::Known(inputs::fit(name, &declared.value, value).map_err(placed)?)
+                    InputValue::Known(Arc::new(inputs::fit(name, &declared.value, Value::clone(&value)).map_err(placed)?))
                 }
                 late => late,
             },
             None => match &declared.value.default {
-                Some(value) => InputValue::Known(value.clone()),
-                None if !declared.value.required => InputValue::Known(Value::Null),
+                Some(value) => InputValue::Known(Arc::new(value.clone())),
+                None if !declared.value.required => InputValue::Known(Arc::new(Value::Null)),
                 None => {
                     let complaint = Diagnostic::yours(format!("input `{name}` of workflow `{}` is not passed", workflow.name));
                     let help = format!("add `with = {{ {name} = … }}`: a nested workflow sees only what its step passes");
@@ -273,7 +268,7 @@ fn merge(outer: &Options, inner: &Options) -> Options {
     }
 }
 
-/// The expansion of a loop whose list became known: used by `expand`.
+/// The rounds of a loop whose list became known, each with what is written behind the step's name.
 pub(super) fn rounds(value: &Value) -> Result<Vec<(String, Each)>, Diagnostic> {
     items(value)
 }

@@ -246,6 +246,8 @@ pub struct Failure {
     pub kind: FailureKind,
     /// Whether the world may have changed.
     pub acted: Acted,
+    /// Whether the same request may well succeed a moment later: no connection, a busy server. Only such failures are retried unasked.
+    pub transient: bool,
     /// What to do about it.
     pub help: Option<String>,
     /// The last lines of the log or of stderr, oldest first.
@@ -279,7 +281,7 @@ pub enum Acted {
 impl Failure {
     /// Another machine's failure before anything was changed.
     pub fn theirs(message: impl Into<String>) -> Self {
-        Self { message: message.into(), kind: FailureKind::Theirs, acted: Acted::No, help: None, tail: Vec::new() }
+        Self { message: message.into(), kind: FailureKind::Theirs, acted: Acted::No, transient: false, help: None, tail: Vec::new() }
     }
 
     /// An argument that makes no sense.
@@ -301,6 +303,13 @@ impl Failure {
     #[must_use]
     pub const fn maybe_acted(mut self) -> Self {
         self.acted = Acted::Maybe;
+        self
+    }
+
+    /// The same, but it may well succeed a moment later.
+    #[must_use]
+    pub const fn transient(mut self) -> Self {
+        self.transient = true;
         self
     }
 

@@ -35,6 +35,8 @@ struct Open {
     env: Vec<(String, String)>,
     stdin: Option<mpsc::UnboundedSender<Vec<u8>>>,
     cancel: Arc<AtomicBool>,
+    /// Its command has ended and all was sent: sshd counts it no longer, whether or not the far end has closed its side.
+    ended: Arc<AtomicBool>,
 }
 
 impl Drop for Open {
@@ -66,9 +68,21 @@ impl Login {
         let mut world = World::new(Arc::clone(&self.machine), &self.user, commands::find);
         world.cancel = Arc::clone(&open.cancel);
         let env = std::mem::take(&mut open.env);
-        let io = Io { stdin: Input::new(Source::Remote(input, Vec::new())), stdout: Sink::RemoteOut(far.clone()), stderr: Sink::RemoteErr(far.clone()) };
-        std::thread::Builder::new().name("lab-ssh".to_owned()).stack_size(STACK).spawn(move || run(world, io, &task, (&env, &far))).map_err(russh::Error::IO)?;
-        tokio::spawn(forward(session.handle(), id, output));
+        let io = Io {
+            stdin: Input::new(Source::Remote(input, Vec::new())),
+            stdout: Sink::RemoteOut(far.clone()),
+            stderr: Sink::RemoteErr(far.clone()),
+        };
+        std::thread::Builder::new()
+            .name("lab-ssh".to_owned())
+            .stack_size(STACK)
+            .spawn(move || run(world, io, &task, (&env, &far)))
+            .map_err(russh::Error::IO)?;
+        let (handle, ended) = (session.handle(), Arc::clone(&open.ended));
+        tokio::spawn(async move {
+            forward(handle, id, output).await;
+            ended.store(true, Ordering::Relaxed);
+        });
         session.channel_success(id)
     }
 }
@@ -115,18 +129,31 @@ async fn forward(handle: Handle, id: ChannelId, mut output: mpsc::Receiver<Sent>
 impl Handler for Login {
     type Error = russh::Error;
 
+    /// Practice needs no key: a fresh machine has none.
+    async fn auth_none(&mut self, user: &str) -> Result<Auth, russh::Error> {
+        user.clone_into(&mut self.user);
+        Ok(if self.machine.faults().refuse_login { Auth::reject() } else { Auth::Accept })
+    }
+
     async fn auth_publickey(&mut self, user: &str, _key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
         user.clone_into(&mut self.user);
         Ok(if self.machine.faults().refuse_login { Auth::reject() } else { Auth::Accept })
     }
 
-    async fn channel_open_session(&mut self, channel: Channel<Msg>, reply: ChannelOpenHandle, _session: &mut Session) -> Result<(), russh::Error> {
+    async fn channel_open_session(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        self.channels.retain(|_, open| !open.ended.load(Ordering::Relaxed));
         if self.channels.len() >= MAX_SESSIONS {
             reply.reject(ChannelOpenFailure::ConnectFailed).await;
             return Ok(());
         }
         let id = channel.id();
-        self.channels.insert(id, Open { channel: Some(channel), env: Vec::new(), stdin: None, cancel: Arc::default() });
+        self.channels
+            .insert(id, Open { channel: Some(channel), env: Vec::new(), stdin: None, cancel: Arc::default(), ended: Arc::default() });
         reply.accept().await;
         Ok(())
     }

@@ -7,7 +7,15 @@ use crate::lab::host::time;
 
 /// `2 hours`, as docker rounds.
 pub fn ago(seconds: i64) -> String {
-    let many = |n: i64, unit: &str| if n == 1 && unit == "hour" { "About an hour".to_owned() } else if n == 1 { format!("About a {unit}") } else { format!("{n} {unit}s") };
+    let many = |n: i64, unit: &str| {
+        if n == 1 && unit == "hour" {
+            "About an hour".to_owned()
+        } else if n == 1 {
+            format!("About a {unit}")
+        } else {
+            format!("{n} {unit}s")
+        }
+    };
     match seconds.max(0) {
         0 => "Less than a second".to_owned(),
         1 => "1 second".to_owned(),
@@ -76,7 +84,9 @@ pub fn compose_row(name: &str, c: &Container, now: i64) -> Value {
         .ports
         .iter()
         .filter(|_| c.running())
-        .flat_map(|(outer, inner, protocol)| ["0.0.0.0", "::"].map(|url| json!({ "URL": url, "TargetPort": inner, "PublishedPort": outer, "Protocol": protocol })))
+        .flat_map(|(outer, inner, protocol)| {
+            ["0.0.0.0", "::"].map(|url| json!({ "URL": url, "TargetPort": inner, "PublishedPort": outer, "Protocol": protocol }))
+        })
         .collect();
     if let Some(row) = row.as_object_mut() {
         row.insert("Name".to_owned(), json!(name));

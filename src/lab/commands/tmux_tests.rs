@@ -101,7 +101,8 @@ fn keys_and_targets_work_as_in_the_real_tmux() {
     for line in LINES {
         let dir = tempfile::tempdir().expect("a directory");
         let script = format!("tmux new-session -d -s mons cat; sleep 0.3; {{ {line}; }} 2>&1; sleep 0.3; tmux capture-pane -p -t mons:");
-        let real = Command::new("/bin/sh").args(["-c", &script]).env("TMUX_TMPDIR", dir.path()).env_remove("TMUX").output().expect("a shell");
+        let real =
+            Command::new("/bin/sh").args(["-c", &script]).env("TMUX_TMPDIR", dir.path()).env_remove("TMUX").output().expect("a shell");
         let _ = Command::new("tmux").arg("kill-server").env("TMUX_TMPDIR", dir.path()).env_remove("TMUX").output();
         let rig = Rig::new("factorio");
         rig.ok("apk add tmux");

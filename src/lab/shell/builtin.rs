@@ -38,7 +38,10 @@ pub fn find(name: &str) -> Option<Program> {
 
 /// Built-ins whose failed redirection ends the shell, and whose assignments stay.
 pub fn is_special(name: &str) -> bool {
-    matches!(name, ":" | "." | "break" | "continue" | "eval" | "exec" | "exit" | "export" | "readonly" | "return" | "set" | "shift" | "trap" | "unset")
+    matches!(
+        name,
+        ":" | "." | "break" | "continue" | "eval" | "exec" | "exit" | "export" | "readonly" | "return" | "set" | "shift" | "trap" | "unset"
+    )
 }
 
 /// Built-ins that also exist as programs.

@@ -73,7 +73,10 @@ impl Parser {
                 let twice = self.text.get(self.at + 1) == Some(&c) && c != '(' && c != ')';
                 format!("\"{}\"", if twice { format!("{c}{c}") } else { c.to_string() })
             }
-            _ => self.peek_word().map_or_else(|| format!("\"{c}\""), |w| if RESERVED.contains(&w.as_str()) { format!("\"{w}\"") } else { "word".to_owned() }),
+            _ => self.peek_word().map_or_else(
+                || format!("\"{c}\""),
+                |w| if RESERVED.contains(&w.as_str()) { format!("\"{w}\"") } else { "word".to_owned() },
+            ),
         };
         BadScript::Syntax(self.line, format!("{token} unexpected"))
     }

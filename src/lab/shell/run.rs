@@ -161,7 +161,8 @@ impl Shell {
             "root" => "/root".to_owned(),
             user => format!("/home/{user}"),
         };
-        let cwd = if world.stat(&home, true).is_ok_and(|n| n.is_dir()) && world.container.is_none() { home.clone() } else { "/".to_owned() };
+        let cwd =
+            if world.stat(&home, true).is_ok_and(|n| n.is_dir()) && world.container.is_none() { home.clone() } else { "/".to_owned() };
         let mut shell = Self {
             io,
             cwd,
@@ -671,7 +672,11 @@ impl Shell {
         let mode = self.new_mode(0o666);
         let opened = self.world.files(|files| {
             let there = files.stat(&path).is_ok();
-            if append && there { files.append(&path, &[], mode)? } else { files.write(&path, Vec::new(), mode)? }
+            if append && there {
+                files.append(&path, &[], mode)?
+            } else {
+                files.write(&path, Vec::new(), mode)?
+            }
             files.resolve(&path, true)
         });
         match opened {

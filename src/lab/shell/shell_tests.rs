@@ -1,5 +1,8 @@
 //! The shell held to the truth: each script runs here and in the real `/bin/sh`, and both must print the same and end the same.
-#![expect(clippy::disallowed_methods, reason = "the real shell is the reference; the scripts are harmless and run in a directory of their own")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the real shell is the reference; the scripts are harmless and run in a directory of their own"
+)]
 
 use std::io::Write;
 use std::process::{Command, Stdio};

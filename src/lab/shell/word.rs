@@ -237,7 +237,10 @@ impl Parser {
         if quoted {
             for piece in &mut word {
                 match piece {
-                    Piece::Text { quoted, .. } | Piece::Var { quoted, .. } | Piece::Command { quoted, .. } | Piece::Arith { quoted, .. } => *quoted = true,
+                    Piece::Text { quoted, .. }
+                    | Piece::Var { quoted, .. }
+                    | Piece::Command { quoted, .. }
+                    | Piece::Arith { quoted, .. } => *quoted = true,
                 }
             }
         }

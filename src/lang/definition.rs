@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::lang::template::Template;
-use crate::source::{Source, Span, Spanned};
+use crate::source::{Diagnostic, Source, Span, Spanned};
 
 /// Arguments by name.
 pub type Arguments = BTreeMap<String, Argument>;
@@ -33,4 +33,9 @@ pub struct Definition {
     pub global: Arguments,
     /// `[methods.<m>]`: defaults of one method's arguments.
     pub methods: BTreeMap<String, (Span, Arguments)>,
+}
+
+/// The definition; its name is the stem of the file's name, and all that is wrong with the file at once; `None` when too little is right to go on.
+pub fn parse(source: &Arc<Source>) -> (Option<Definition>, Vec<Diagnostic>) {
+    crate::lang::lower::definition::parse(source)
 }

@@ -5,8 +5,14 @@
 //! Effects: none
 //! Never: reads files, asks the store, decides an order
 
+mod cel;
+pub mod check;
 pub mod definition;
+mod eval;
+mod fit;
+mod lower;
 pub mod pmxfile;
+pub mod project;
 pub mod template;
 pub mod types;
 pub mod workflow;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::lang::definition::Arguments;
-use crate::source::{Source, Span, Spanned};
+use crate::source::{Diagnostic, Source, Span, Spanned};
 
 /// A project's settings. Paths are as written, relative to the file's directory.
 #[derive(Clone, Debug)]
@@ -107,4 +107,9 @@ pub struct Profile {
     pub ready: Option<Spanned<String>>,
     /// Arguments that replace those of definitions: by definition, then `None` for `[global]` or the method's name.
     pub definitions: BTreeMap<String, BTreeMap<Option<String>, Arguments>>,
+}
+
+/// The Pmxfile, and all that is wrong with the file at once; `None` when too little is right to go on.
+pub fn parse(source: &Arc<Source>) -> (Option<Pmxfile>, Vec<Diagnostic>) {
+    crate::lang::lower::pmxfile::parse(source)
 }

@@ -1,8 +1,11 @@
 //! Templates and expressions: strings with `${{ … }}` in them, what they refer to, and their evaluation in a scope.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::event::Time;
+use crate::lang::cel::program::Program;
+use crate::lang::cel::text::Written;
 use crate::name::{ResourceName, RunId};
 use crate::secret::Secret;
 use crate::source::{Span, Spanned};
@@ -39,6 +42,10 @@ pub struct Expr {
     pub span: Span,
     /// Everything it refers to, in the order of the text; indices inside references are listed as references of their own too.
     pub refs: Vec<Ref>,
+    /// The compiled expression, shared with every equal one.
+    pub(in crate::lang) program: Arc<Program>,
+    /// The text with the way back to its file.
+    pub(in crate::lang) written: Arc<Written>,
 }
 
 /// One reference of an expression.

@@ -99,3 +99,10 @@ impl fmt::Display for Type {
         if self.nullable { f.write_str(" or null") } else { Ok(()) }
     }
 }
+
+impl Type {
+    /// Whether a value fits. The error is a fragment that goes on from the thing's name: "is 3, expected string".
+    pub fn accepts(&self, value: &Value) -> Result<(), String> {
+        crate::lang::fit::value(self, value)
+    }
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::lang::definition::Arguments;
 use crate::lang::template::Expr;
 use crate::lang::types::Field;
-use crate::source::{Source, Span, Spanned};
+use crate::source::{Diagnostic, Source, Span, Spanned};
 
 /// One workflow; the file's stem is its name.
 #[derive(Clone, Debug)]
@@ -85,4 +85,9 @@ pub struct Retry {
     pub times: u32,
     /// The wait before the second attempt; doubled for each further one.
     pub backoff: Duration,
+}
+
+/// The workflow; its name is the stem of the file's name, and all that is wrong with the file at once; `None` when too little is right to go on.
+pub fn parse(source: &Arc<Source>) -> (Option<Workflow>, Vec<Diagnostic>) {
+    crate::lang::lower::workflow::parse(source)
 }

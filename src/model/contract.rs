@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 
+use crate::digest::Digest;
 use crate::event::Stream;
 use crate::lang::types::Object;
 use crate::name::{Actor, ResourceName, RunId};
@@ -392,6 +393,14 @@ pub trait Credentials: Send + Sync {
     fn open<'a>(&'a self, credential: &'a Credential) -> BoxFuture<'a, Result<Secret, Failure>>;
     /// The server refused `stale`: renews once for all holders and returns the new value; fails when it cannot be renewed.
     fn renew<'a>(&'a self, credential: &'a Credential, stale: &'a Secret) -> BoxFuture<'a, Result<Secret, Failure>>;
+    /// A digest of `secret` that may be stored and compared in the clear. A runner keys it with its store's key (`Sealer::keyed_digest`); this provided one
+    /// has no key and is only made slow to guess.
+    fn keyed_digest(&self, secret: &Secret) -> Digest {
+        let mut bytes = [0; 32];
+        let rounds = std::num::NonZeroU32::MIN.saturating_add(99_999);
+        ring::pbkdf2::derive(ring::pbkdf2::PBKDF2_HMAC_SHA256, rounds, b"pmx secret digest 1", secret.expose().as_bytes(), &mut bytes);
+        Digest::from_bytes(bytes)
+    }
 }
 
 /// The name of the resource `spec/instance` of a definition.

@@ -37,11 +37,12 @@ impl Objects {
         self.root.join(&hex[..2]).join(&hex[2..])
     }
 
-    /// Writes `bytes` under their name unless a file is there; on return it is on disk. A crash leaves at most a temporary file.
-    pub fn put(&self, digest: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
+    /// Writes `bytes` under their name unless a file is there; on return it is on disk. Says whether it was written now. A crash leaves at most a
+    /// temporary file.
+    pub fn put(&self, digest: &Digest, bytes: &[u8]) -> Result<bool, StoreError> {
         let path = self.path(digest);
         if path.exists() {
-            return Ok(());
+            return Ok(false);
         }
         let shelf = path.parent().unwrap_or(&self.root);
         let told = |e: std::io::Error| io(format!("write the blob {}", path.display()), &e);
@@ -54,7 +55,23 @@ impl Objects {
         file.write_all(&frame).map_err(told)?;
         file.as_file().sync_all().map_err(told)?;
         file.persist(&path).map_err(|e| told(e.error))?;
-        sync_directory(shelf)
+        sync_directory(shelf)?;
+        Ok(true)
+    }
+
+    /// Removes a blob file; says whether it was there.
+    pub fn remove(&self, digest: &Digest) -> Result<bool, StoreError> {
+        let path = self.path(digest);
+        match fs::remove_file(&path) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(io(format!("remove the blob {}", path.display()), &e)),
+        }
+    }
+
+    /// Whether a blob file is there; it is not read.
+    pub fn holds(&self, digest: &Digest) -> bool {
+        self.path(digest).exists()
     }
 
     /// The plain bytes of that name, checked against it.

@@ -230,7 +230,32 @@ impl Rows<'_> {
 
     /// Writes a small blob unless it is there.
     pub fn keep_blob(&self, name: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
-        self.keep("blob", "INSERT OR IGNORE INTO blobs (digest, bytes) VALUES (?1, ?2)", name, bytes)
+        self.keep("blob", "INSERT OR IGNORE INTO blobs (digest, bytes) VALUES (?1, ?2)", name, bytes)?;
+        self.unmark_dropped(name)
+    }
+
+    /// A blob that is kept again is no longer a dropped one.
+    pub fn unmark_dropped(&self, name: &Digest) -> Result<(), StoreError> {
+        let sql = "DELETE FROM dropped WHERE digest = ?1";
+        self.ask(|| format!("unmark blob {name}"), |db| db.prepare_cached(sql)?.execute([name.as_bytes()])).map(|_| ())
+    }
+
+    /// Removes a small blob and remembers its name as dropped; says whether it was there.
+    pub fn drop_blob(&self, name: &Digest) -> Result<bool, StoreError> {
+        self.ask(
+            || format!("drop blob {name}"),
+            |db| {
+                db.prepare_cached("INSERT OR IGNORE INTO dropped (digest) VALUES (?1)")?.execute([name.as_bytes()])?;
+                db.prepare_cached("DELETE FROM blobs WHERE digest = ?1")?.execute([name.as_bytes()])
+            },
+        )
+        .map(|removed| removed > 0)
+    }
+
+    /// Whether the name is that of a dropped blob.
+    pub fn is_dropped(&self, name: &Digest) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM dropped WHERE digest = ?1";
+        self.ask(|| format!("read whether blob {name} was dropped"), |db| db.prepare_cached(sql)?.exists([name.as_bytes()]))
     }
 
     /// Writes the sealed bytes of a secret unless it is there.

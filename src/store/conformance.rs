@@ -2,6 +2,7 @@
 
 use super::Store;
 use super::dir::DirStore;
+use super::gc::{Sweep, sweep};
 use super::memory::MemoryStore;
 use super::verify::verify;
 use super::words::{ActionRecord, Commit, Made, NewVersion, Output, RunRow, StoreError, Version};
@@ -59,6 +60,8 @@ scenarios![
     two_handles_see_each_other,
     sealed_secrets_are_written_once,
     nothing_is_found_in_an_empty_store,
+    dropped_blobs_are_gone_on_purpose,
+    a_sweep_keeps_what_is_young_or_near_the_head,
 ];
 
 pub(super) fn name(text: &str) -> ResourceName {
@@ -468,6 +471,73 @@ fn sealed_secrets_are_written_once(bench: &dyn Bench) {
         store.commit(Commit { sealed: vec![(Digest::of(b"s"), bytes.to_vec())], ..Commit::default() }).unwrap();
     }
     assert_eq!(store.sealed(&Digest::of(b"s")).unwrap().unwrap(), b"first");
+}
+
+fn dropped_blobs_are_gone_on_purpose(bench: &dyn Bench) {
+    let (mut mine, mut other) = (bench.open(), bench.open());
+    let small = append(&mut *mine, "fleet/vm/a", b"small", 1);
+    let large = append(&mut *mine, "fleet/vm/a", &[7; 50_000], 2);
+    let both = [small.content, large.content];
+    mine.begin_run(run_row(1, 1)).unwrap();
+    for store in [&mut mine, &mut other] {
+        let refused = store.drop_blobs(&both).unwrap_err().to_string();
+        assert!(refused.contains("in progress"), "{refused}");
+    }
+    let graph = mine.put_blob(b"graph").unwrap();
+    mine.end_run(&run_id(1)).unwrap();
+    assert_eq!(mine.drop_blobs(&[both[0], both[1], Digest::of(b"never kept")]).unwrap(), 2);
+    for digest in &both {
+        assert_eq!(other.blob(digest).unwrap(), None);
+        assert!(other.dropped(digest).unwrap());
+    }
+    assert_eq!(other.blob(&graph).unwrap().unwrap(), b"graph");
+    assert_eq!(other.length(&name("fleet/vm/a")).unwrap(), 2, "links stay");
+    assert_eq!(verify(&mut *other), [], "dropped is not lost");
+
+    // Observed again, kept again: then its loss would be a loss.
+    append(&mut *other, "fleet/vm/a", b"small", 3);
+    append(&mut *other, "fleet/vm/a", &[7; 50_000], 4);
+    for digest in &both {
+        assert!(mine.blob(digest).unwrap().is_some());
+        assert!(!mine.dropped(digest).unwrap());
+    }
+}
+
+fn a_sweep_keeps_what_is_young_or_near_the_head(bench: &dyn Bench) {
+    let mut store = bench.open();
+    for (number, content) in ["1", "2", "1", "3", "4"].iter().enumerate() {
+        append(&mut *store, "fleet/vm/a", content.as_bytes(), i64::try_from(number).unwrap() * 10);
+    }
+    append(&mut *store, "fleet/vm/b", b"2", 0);
+    let (young, old) = (store.put_blob(b"manifest of a young run").unwrap(), store.put_blob(b"manifest of an old run").unwrap());
+    for (run, began, manifest) in [(1, 100, young), (2, 5, old)] {
+        let graph = store.put_blob(format!("graph {run}").as_bytes()).unwrap();
+        store.begin_run(RunRow { graph, ..run_row(run, began) }).unwrap();
+        let record = ActionRecord { manifest, ..record(b"k", "s", Ending::Done, run) };
+        store.commit(Commit { records: vec![record], ..Commit::default() }).unwrap();
+        store.end_run(&run_id(run)).unwrap();
+    }
+    let go = |store: &mut dyn Store, keep, since| {
+        let mut go = sweep(store, keep, Time(since)).unwrap().go;
+        go.sort();
+        go
+    };
+    let sorted = |texts: &[&str]| {
+        let mut digests: Vec<Digest> = texts.iter().map(|text| Digest::of(text.as_bytes())).collect();
+        digests.sort();
+        digests
+    };
+    let runs = ["manifest of an old run", "graph 2"];
+    // Of a only 4 stays by number; 2 stays because b's head is the same.
+    assert_eq!(go(&mut *store, 1, 50), sorted(&["1", "3", runs[0], runs[1]]));
+    assert_eq!(go(&mut *store, 0, 50), go(&mut *store, 1, 50), "a head is never dropped");
+    assert_eq!(go(&mut *store, 2, 50), sorted(&["1", runs[0], runs[1]]));
+    assert_eq!(go(&mut *store, 1, 20), sorted(&runs), "the first 1 is old, the third version is not");
+    assert_eq!(go(&mut *store, 1, 0), []);
+    let swept = sweep(&mut *store, 1, Time(50)).unwrap();
+    assert_eq!(store.drop_blobs(&swept.go).unwrap(), 4);
+    assert_eq!(store.blob_names().unwrap().len(), swept.stay);
+    assert_eq!(sweep(&mut *store, 1, Time(50)).unwrap(), Sweep { go: vec![], stay: swept.stay });
 }
 
 fn nothing_is_found_in_an_empty_store(bench: &dyn Bench) {

@@ -37,6 +37,8 @@ pub struct DirStore {
     /// Small blobs of no transaction yet: no row names them, so they may wait for the one that does, and cost no sync of their own.
     pending: BTreeMap<Digest, Vec<u8>>,
     pending_bytes: usize,
+    /// Blob files written since the last transaction: were they marked as dropped, they are no longer.
+    written: Vec<Digest>,
 }
 
 impl DirStore {
@@ -60,6 +62,7 @@ impl DirStore {
             locks: Locks::below(root.join("runs")),
             pending: BTreeMap::new(),
             pending_bytes: 0,
+            written: Vec::new(),
         }))
     }
 
@@ -79,8 +82,11 @@ impl DirStore {
         if bytes.len() > LARGEST {
             return Err(too_large(bytes.len()));
         }
+        self.locks.keep()?;
         if bytes.len() > SMALL {
-            self.objects.put(&digest, bytes)?;
+            if self.objects.put(&digest, bytes)? {
+                self.written.push(digest);
+            }
         } else if self.pending.insert(digest, bytes.to_vec()).is_none() {
             self.pending_bytes += bytes.len();
         }
@@ -89,12 +95,14 @@ impl DirStore {
 
     /// One transaction of the waiting small blobs and `work`.
     fn write<T>(&mut self, work: impl FnOnce(super::schema::Rows<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let pending = &self.pending;
+        let (pending, written) = (&self.pending, &self.written);
         let result = self.index.write(|rows| {
             pending.iter().try_for_each(|(digest, bytes)| rows.keep_blob(digest, bytes))?;
+            written.iter().try_for_each(|digest| rows.unmark_dropped(digest))?;
             work(rows)
         })?;
         self.pending.clear();
+        self.written.clear();
         self.pending_bytes = 0;
         Ok(result)
     }
@@ -117,7 +125,7 @@ impl DirStore {
 
 impl Drop for DirStore {
     fn drop(&mut self) {
-        if !self.pending.is_empty() {
+        if !self.pending.is_empty() || !self.written.is_empty() {
             // No row names these blobs: losing them loses nothing that was promised, and a destructor has nobody to tell.
             let _ = self.write(|_| Ok(()));
         }
@@ -215,8 +223,8 @@ impl Store for DirStore {
     fn commit(&mut self, commit: Commit) -> Result<Vec<Version>, StoreError> {
         admit::commit(&commit)?;
         let Commit { versions, sealed, records, journal, state } = commit;
-        if versions.is_empty() && sealed.is_empty() && records.is_empty() && journal.is_none() && state.is_none() && self.pending.is_empty()
-        {
+        let nothing = versions.is_empty() && sealed.is_empty() && records.is_empty() && journal.is_none() && state.is_none();
+        if nothing && self.pending.is_empty() && self.written.is_empty() {
             return Ok(Vec::new());
         }
         for large in versions.iter().filter(|new| new.content.len() > SMALL) {
@@ -308,6 +316,21 @@ impl Store for DirStore {
         names.sort_unstable();
         names.dedup();
         Ok(names)
+    }
+
+    fn drop_blobs(&mut self, blobs: &[Digest]) -> Result<u64, StoreError> {
+        // Whatever waits is written first: it may be among those to be dropped.
+        self.write(|_| Ok(()))?;
+        let _sweeping = self.locks.sweep()?;
+        let small =
+            self.write(|rows| blobs.iter().try_fold(0, |count, digest| rows.drop_blob(digest).map(|removed| count + u64::from(removed))))?;
+        // Marked before they go: a crash between leaves files that the next sweep finds.
+        let files = blobs.iter().try_fold(0, |count, digest| self.objects.remove(digest).map(|removed| count + u64::from(removed)))?;
+        Ok(small + files)
+    }
+
+    fn dropped(&mut self, digest: &Digest) -> Result<bool, StoreError> {
+        Ok(!self.pending.contains_key(digest) && !self.objects.holds(digest) && self.index.rows().is_dropped(digest)?)
     }
 
     fn index_defects(&mut self) -> Result<Vec<String>, StoreError> {

@@ -26,6 +26,7 @@ pub struct MemoryStore {
 struct Shared {
     handles: u64,
     blobs: BTreeMap<Digest, Vec<u8>>,
+    dropped: BTreeSet<Digest>,
     chains: BTreeMap<ResourceName, Vec<Version>>,
     places: BTreeMap<Digest, (ResourceName, usize)>,
     sealed: BTreeMap<Digest, Vec<u8>>,
@@ -108,6 +109,7 @@ impl Shared {
 
     fn apply(&mut self, commit: Commit, versions: &[Version], lines: Vec<String>) {
         for (new, version) in commit.versions.into_iter().zip(versions) {
+            self.dropped.remove(&version.content);
             self.blobs.insert(version.content, new.content);
             let chain = self.chains.entry(new.resource.clone()).or_default();
             self.places.insert(version.digest(), (new.resource, chain.len()));
@@ -150,7 +152,9 @@ impl Store for MemoryStore {
             return Err(too_large(bytes.len()));
         }
         let digest = Digest::of(bytes);
-        self.shared().blobs.entry(digest).or_insert_with(|| bytes.to_vec());
+        let mut shared = self.shared();
+        shared.dropped.remove(&digest);
+        shared.blobs.entry(digest).or_insert_with(|| bytes.to_vec());
         Ok(digest)
     }
 
@@ -297,7 +301,21 @@ impl Store for MemoryStore {
     }
 
     fn blob_names(&mut self) -> Result<Vec<Digest>, StoreError> {
-        let names: BTreeSet<Digest> = self.shared().blobs.keys().copied().collect();
-        Ok(names.into_iter().collect())
+        Ok(self.shared().blobs.keys().copied().collect())
+    }
+
+    fn drop_blobs(&mut self, blobs: &[Digest]) -> Result<u64, StoreError> {
+        let mut shared = self.shared();
+        if let Some(run) = shared.locks.keys().next() {
+            return Err(StoreError::Io { attempt: "drop blobs".to_owned(), cause: format!("run {run} is in progress") });
+        }
+        shared.dropped.extend(blobs);
+        let here = blobs.iter().filter(|digest| shared.blobs.remove(digest).is_some()).count();
+        Ok(here as u64)
+    }
+
+    fn dropped(&mut self, digest: &Digest) -> Result<bool, StoreError> {
+        let shared = self.shared();
+        Ok(shared.dropped.contains(digest) && !shared.blobs.contains_key(digest))
     }
 }

@@ -1,7 +1,7 @@
 //! The store: versions of resources chained by digest, records of actions, runs with their journals, and the blobs they name.
 //!
 //! Holds: the trait, its words, a directory store (SQLite index beside blob files), a memory store, and one conformance suite over both
-//! Imports: digest, event, name, secret, value
+//! Imports: digest, event, name
 //! Effects: files and locks below one directory
 //! Never: decrypts, prints, waits for the network, overwrites a version
 
@@ -9,6 +9,7 @@ mod admit;
 mod blob;
 mod chain;
 pub mod dir;
+pub mod gc;
 mod ledger;
 pub mod memory;
 mod run_lock;
@@ -20,6 +21,8 @@ pub mod words;
 mod conformance;
 #[cfg(test)]
 mod dir_tests;
+#[cfg(test)]
+mod equal_tests;
 
 use crate::digest::Digest;
 use crate::event::{Stamped, Time};
@@ -94,6 +97,16 @@ pub trait Store: Send {
     /// The names of all blobs that are here, in order; none is read.
     fn blob_names(&mut self) -> Result<Vec<Digest>, StoreError> {
         Err(StoreError::Io { attempt: "list the blobs".to_owned(), cause: "this store cannot list them".to_owned() })
+    }
+    /// Drops these blobs and remembers their names as dropped; returns how many were here. Refused while a run is in progress anywhere, because a
+    /// run names blobs that were kept before. What is named by rows stays named: links are never dropped.
+    fn drop_blobs(&mut self, blobs: &[Digest]) -> Result<u64, StoreError> {
+        let attempt = format!("drop {} blobs", blobs.len());
+        Err(StoreError::Io { attempt, cause: "this store cannot drop any".to_owned() })
+    }
+    /// Whether the blob was dropped on purpose, and not kept again since.
+    fn dropped(&mut self, _digest: &Digest) -> Result<bool, StoreError> {
+        Ok(false)
     }
     /// What the index says about its own structure: one sentence per defect, empty when it is sound.
     fn index_defects(&mut self) -> Result<Vec<String>, StoreError> {

@@ -5,6 +5,9 @@
 //! | live run (exclusive lock on `<id>.lock`) | refused | its shared probe fails: `running` | no conflict |
 //! | probe (shared lock, for a moment) | cannot meet: the row that is probed for is written after the lock is taken | no conflict | no conflict |
 //! | lease holder (exclusive lock on `lease.lock`) | no conflict | no conflict | refused, its run is read from the file |
+//!
+//! Who keeps blobs holds `keeping.lock` shared until its runs are over; who drops blobs holds it exclusively, is refused while anybody keeps, and is
+//! waited for by those who want to.
 #![expect(clippy::disallowed_methods, reason = "owns the lock files below runs/")]
 
 use std::collections::BTreeMap;
@@ -12,22 +15,28 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::blob::io;
 use super::words::StoreError;
 use crate::name::RunId;
+
+/// How often, and how far apart, a keeper of blobs asks whether the sweeper is done: 20 seconds in all, as long as a transaction waits.
+const TURNS: u32 = 1000;
+const TURN: Duration = Duration::from_millis(20);
 
 /// The locks that one handle holds.
 pub(super) struct Locks {
     directory: PathBuf,
     runs: BTreeMap<RunId, File>,
     lease: Option<(RunId, File)>,
+    keeping: Option<File>,
 }
 
 impl Locks {
     /// Locks below `directory`; none is held yet.
     pub fn below(directory: PathBuf) -> Self {
-        Self { directory, runs: BTreeMap::new(), lease: None }
+        Self { directory, runs: BTreeMap::new(), lease: None, keeping: None }
     }
 
     fn path(&self, run: &RunId) -> PathBuf {
@@ -66,6 +75,9 @@ impl Locks {
         // Removed while locked: whoever opened it before sees the lock until the row is final.
         let removed = fs::remove_file(&path);
         drop(file);
+        if self.runs.is_empty() {
+            self.keeping = None;
+        }
         match removed {
             Err(e) if e.kind() != ErrorKind::NotFound => Err(io(format!("remove the lock file {}", path.display()), &e)),
             _ => Ok(()),
@@ -88,6 +100,43 @@ impl Locks {
             Ok(()) => Ok(false),
             Err(TryLockError::WouldBlock) => Ok(true),
             Err(TryLockError::Error(e)) => Err(io(format!("probe the lock {}", path.display()), &e)),
+        }
+    }
+
+    /// From now on, until the last run of this handle ends or the handle goes, nobody drops blobs.
+    pub fn keep(&mut self) -> Result<(), StoreError> {
+        if self.keeping.is_some() {
+            return Ok(());
+        }
+        let path = self.directory.join("keeping.lock");
+        let file = Self::open(&path)?;
+        for _ in 0..TURNS {
+            match file.try_lock_shared() {
+                Ok(()) => {
+                    self.keeping = Some(file);
+                    return Ok(());
+                }
+                Err(TryLockError::WouldBlock) => std::thread::sleep(TURN),
+                Err(TryLockError::Error(e)) => return Err(io(format!("lock {}", path.display()), &e)),
+            }
+        }
+        let cause = format!("another process has been dropping blobs for 20 s ({} is locked)", path.display());
+        Err(StoreError::Io { attempt: "keep a blob".to_owned(), cause })
+    }
+
+    /// The right to drop blobs, as long as the answer lives. Refused while a run is in progress, here or elsewhere.
+    pub fn sweep(&mut self) -> Result<File, StoreError> {
+        let refuse = |cause: String| Err(StoreError::Io { attempt: "drop blobs".to_owned(), cause });
+        if let Some(run) = self.runs.keys().next() {
+            return refuse(format!("run {run} is in progress"));
+        }
+        self.keeping = None;
+        let path = self.directory.join("keeping.lock");
+        let file = Self::open(&path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => refuse(format!("a run is in progress ({} is locked)", path.display())),
+            Err(TryLockError::Error(e)) => Err(io(format!("lock {}", path.display()), &e)),
         }
     }
 

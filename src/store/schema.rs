@@ -28,6 +28,7 @@ CREATE TABLE versions (
     PRIMARY KEY (resource, number)
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX versions_digest ON versions (digest);
+CREATE TABLE dropped (digest BLOB NOT NULL PRIMARY KEY) STRICT, WITHOUT ROWID;
 CREATE TABLE sealed (digest BLOB NOT NULL PRIMARY KEY, bytes BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE records (
     id INTEGER PRIMARY KEY, run TEXT NOT NULL, key BLOB NOT NULL, subject TEXT NOT NULL, good INTEGER NOT NULL, body TEXT NOT NULL
@@ -78,9 +79,10 @@ impl Index {
         Ok((index, id))
     }
 
-    /// Fills the empty file at `path` with an index without rows, for a store of the id `id`.
+    /// Fills the empty file at `path` with an index without rows, for a store of the id `id`. Syncing the file is the caller's: once, when it is whole.
     pub fn fill(path: &Path, id: &str) -> Result<(), StoreError> {
         let made = Connection::open(path).and_then(|db| {
+            db.pragma_update(None, "synchronous", "OFF")?;
             db.pragma_update(None, "journal_mode", "WAL")?;
             db.execute_batch(&format!("BEGIN IMMEDIATE; {TABLES} COMMIT;"))?;
             db.execute("INSERT INTO meta (key, value) VALUES ('schema', ?1), ('id', ?2)", [SCHEMA, id])?;

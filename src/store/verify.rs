@@ -33,7 +33,7 @@ impl fmt::Display for Damage {
 }
 
 /// Checks everything that `store` holds. An empty list means: every chain is whole from its head to its first version, every version, record and
-/// journal line reads back, and every blob that is named is here and is what its name says.
+/// journal line reads back, and every blob that is named is here, unless it was dropped on purpose, and is what its name says.
 pub fn verify(store: &mut dyn Store) -> Vec<Damage> {
     let mut walk = Walk { store, damages: Vec::new(), named: BTreeMap::new() };
     walk.index();
@@ -191,6 +191,7 @@ impl Walk<'_> {
         for (digest, hurts) in std::mem::take(&mut self.named) {
             let (what, why) = match self.store.blob(&digest) {
                 Ok(Some(_)) => continue,
+                Ok(None) if self.store.dropped(&digest).is_ok_and(|dropped| dropped) => continue,
                 Ok(None) => (format!("blob {digest}"), "it is not here".to_owned()),
                 Err(StoreError::Damaged { what, why }) => (what, why),
                 Err(error) => (format!("blob {digest}"), error.to_string()),

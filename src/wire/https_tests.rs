@@ -138,7 +138,7 @@ async fn certificates_are_judged_by_the_trust() {
         (Trust::CaFile(empty), "https://pve.test:8006/", Err("holds no certificate".into())),
         (Trust::CaFile(dir.path().join("none.pem")), "https://pve.test:8006/", Err("cannot be read".into())),
         (Trust::Skip, "https://pve.test:8006/", Ok(())),
-        (Trust::System, "https://pve.test:8006/", Err("not trusted".into())),
+        (Trust::System, "https://pve.test:8006/", Err(format!("fingerprint is {}", server.fingerprint))),
     ];
     let client = server.client();
     for (trust, url, expected) in table {

@@ -15,20 +15,29 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::wire::http::Trust;
 
-/// The certificate is another than the pinned one.
+/// Why a certificate was refused, with the fingerprint that was seen: whoever knows the server can pin it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PinMismatch {
-    pinned: String,
-    seen: String,
+enum Refusal {
+    Pin { pinned: String, seen: String },
+    Chain { why: String, seen: String },
 }
 
-impl fmt::Display for PinMismatch {
+impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "its SHA-256 fingerprint is {}, but {} is pinned", self.seen, self.pinned)
+        match self {
+            Self::Pin { pinned, seen } => write!(f, "its SHA-256 fingerprint is {seen}, but {pinned} is pinned"),
+            Self::Chain { why, seen } => write!(f, "{why}; its SHA-256 fingerprint is {seen}"),
+        }
     }
 }
 
-impl std::error::Error for PinMismatch {}
+impl std::error::Error for Refusal {}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refusal))))
+    }
+}
 
 /// A client configuration that judges by `trust` whether the server is `host`, whatever address is dialled. The error is a sentence for
 /// [`crate::wire::http::HttpError::Untrusted`].
@@ -114,14 +123,19 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         match &self.judge {
-            Judge::Chain(chain) => chain.verify_server_cert(end_entity, intermediates, &self.name, ocsp_response, now),
+            Judge::Chain(chain) => {
+                let judged = chain.verify_server_cert(end_entity, intermediates, &self.name, ocsp_response, now);
+                judged.map_err(|error| match error {
+                    Error::InvalidCertificate(why) => Refusal::Chain { why: sentence(&why), seen: fingerprint(end_entity) }.into(),
+                    other => other,
+                })
+            }
             Judge::Pin(pin) => {
                 let seen = digest(&SHA256, end_entity);
                 if seen.as_ref() == pin.as_slice() {
                     return Ok(ServerCertVerified::assertion());
                 }
-                let mismatch = PinMismatch { pinned: colons(pin), seen: colons(seen.as_ref()) };
-                Err(Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(mismatch)))))
+                Err(Refusal::Pin { pinned: colons(pin), seen: colons(seen.as_ref()) }.into())
             }
             Judge::Anything => Ok(ServerCertVerified::assertion()),
         }
@@ -150,14 +164,18 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// The sentence of a certificate error.
+/// The sentence of a certificate error; `None` for other errors of TLS.
 pub fn why_refused(error: &Error) -> Option<String> {
     match error {
         Error::InvalidCertificate(CertificateError::Other(other)) => Some(other.0.to_string()),
-        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
-            Some("no trusted authority signed it; pin its fingerprint or name the CA file that signed it".to_owned())
-        }
-        Error::InvalidCertificate(why) => Some(why.to_string()),
+        Error::InvalidCertificate(why) => Some(sentence(why)),
         _ => None,
+    }
+}
+
+fn sentence(why: &CertificateError) -> String {
+    match why {
+        CertificateError::UnknownIssuer => "no trusted authority signed it".to_owned(),
+        other => other.to_string(),
     }
 }

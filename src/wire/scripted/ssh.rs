@@ -223,7 +223,7 @@ impl Script {
 impl Entry {
     fn fits(&self, call: &Called) -> bool {
         self.host.as_ref().is_none_or(|host| matches(host, &call.target.host))
-            && matches(&self.command, &call.command)
+            && (matches(&self.command, &call.command) || matches(&self.command, &call.command.replace(" && exec ", " && ")))
             && self.stdin.as_ref().is_none_or(|stdin| stdin.as_bytes() == call.stdin)
     }
 

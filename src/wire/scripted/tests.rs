@@ -78,13 +78,13 @@ async fn http_order_counts_unless_it_is_waived() {
 async fn ssh_answers_streams_and_keeps_files() {
     let ssh = ScriptedSsh::new()
         .on("game")
-        .expect("docker ps -a", "one\ntwo\n")
+        .expect("cd ~/game && docker ps -a", "one\ntwo\n")
         .expect_output("tailscale up *", 1, "", "no\n")
         .with_stdin("key")
         .with_file("game", "/srv/old", 0o644, "old");
     let lines = Arc::new(std::sync::Mutex::new(Vec::new()));
     let sink = |stream: Stream, line: &str| locked(&lines).push((stream, line.to_owned()));
-    let command = Command::new("docker").args(["ps", "-a"]);
+    let command = Command::new("docker").args(["ps", "-a"]).in_dir("~/game");
     ssh.exec(&target(), Exec::new(command, Duration::from_secs(1)), &sink).await.unwrap();
     let mut up = Exec::new(Command::new("tailscale").args(["up", "--auth-key", "file:/dev/stdin"]), Duration::from_secs(1));
     up.input = Input::Secret(Secret::new("key", Origin::Computed));

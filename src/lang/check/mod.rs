@@ -1,0 +1,1 @@
+//! Checking a whole project before anything runs.

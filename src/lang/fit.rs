@@ -1,0 +1,96 @@
+//! Whether a value fits a type, and what to say when it does not.
+
+use crate::lang::cel::pattern;
+use crate::lang::types::{Field, Kind, Object, Type};
+use crate::value::{Map, Value};
+
+/// Whether `value` fits `ty`; the error goes on from the thing's name.
+pub(in crate::lang) fn value(ty: &Type, value: &Value) -> Result<(), String> {
+    if *value == Value::Null {
+        let fits = ty.nullable || matches!(ty.kind, Kind::Any | Kind::Null);
+        return if fits { Ok(()) } else { Err(format!("is null, expected {ty}")) };
+    }
+    if let Value::Secret(_) = value {
+        return if ty.secret { Ok(()) } else { Err(format!("is a secret, which may only flow into secret arguments; expected {ty}")) };
+    }
+    match (&ty.kind, value) {
+        (Kind::Any, _) | (Kind::Bool, Value::Bool(_)) => Ok(()),
+        (Kind::Int, Value::Int(number)) => range(ty, *number as f64, &number.to_string()),
+        (Kind::Float, Value::Int(number)) => range(ty, *number as f64, &number.to_string()),
+        (Kind::Float, Value::Float(number)) => range(ty, *number, &number.to_string()),
+        (Kind::String, Value::String(text)) => matching(ty, text),
+        (Kind::Enum(words), Value::String(text)) => word(ty, words, text),
+        (Kind::List(item), Value::List(items)) => list(item, items),
+        (Kind::List(item), Value::String(text)) => json_list(ty, item, text),
+        (Kind::Map(item), Value::Map(map)) => {
+            map.iter().try_for_each(|(key, field)| self::value(item, field).map_err(|why| format!("has a field `{key}` that {why}")))
+        }
+        (Kind::Object(fields), Value::Map(map)) => object(fields, map),
+        _ => Err(mismatch(ty, value)),
+    }
+}
+
+fn mismatch(ty: &Type, value: &Value) -> String {
+    format!("is {}, expected {ty}", shown(value))
+}
+
+/// A value in a message: short ones as they are.
+pub(in crate::lang) fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) if text.chars().count() <= 40 => format!("the string \"{text}\""),
+        Value::Int(_) | Value::Float(_) | Value::Bool(_) => {
+            format!("{} {value}", value.kind().trim_start_matches("an ").trim_start_matches("a "))
+        }
+        other => other.kind().to_owned(),
+    }
+}
+
+fn range(ty: &Type, number: f64, text: &str) -> Result<(), String> {
+    match (ty.min, ty.max) {
+        (Some(min), _) if number < min => Err(format!("is {text}, the smallest allowed is {min}")),
+        (_, Some(max)) if number > max => Err(format!("is {text}, the largest allowed is {max}")),
+        _ => Ok(()),
+    }
+}
+
+fn matching(ty: &Type, text: &str) -> Result<(), String> {
+    match &ty.pattern {
+        Some(pattern) if !pattern::matches(text, pattern) => Err(format!("is \"{text}\", which does not match `{pattern}`")),
+        _ => Ok(()),
+    }
+}
+
+fn word(ty: &Type, words: &[String], text: &str) -> Result<(), String> {
+    if words.iter().any(|word| word == text) {
+        return matching(ty, text);
+    }
+    let near = crate::name::nearest(text, words.iter().map(String::as_str)).map(|near| format!("; did you mean `{near}`?"));
+    Err(format!("is \"{text}\", expected one of {}{}", words.join(", "), near.unwrap_or_default()))
+}
+
+fn list(item: &Type, items: &[Value]) -> Result<(), String> {
+    let fits = |(index, value): (usize, &Value)| self::value(item, value).map_err(|why| format!("has an item {} that {why}", index + 1));
+    items.iter().enumerate().try_for_each(fits)
+}
+
+/// Lists were once written as JSON in a string; both are taken.
+fn json_list(ty: &Type, item: &Type, text: &str) -> Result<(), String> {
+    match serde_json::from_str::<serde_json::Value>(text).map(Value::from) {
+        Ok(Value::List(items)) => list(item, &items),
+        _ => Err(mismatch(ty, &Value::String(text.to_owned()))),
+    }
+}
+
+fn object(fields: &Object, map: &Map) -> Result<(), String> {
+    for (key, value) in map {
+        let Some(Field { ty, .. }) = fields.get(key) else {
+            let near = crate::name::nearest(key, fields.keys().map(String::as_str)).map(|near| format!("; did you mean `{near}`?"));
+            return Err(format!("has an unknown field `{key}`{}", near.unwrap_or_default()));
+        };
+        self::value(ty, value).map_err(|why| format!("has a field `{key}` that {why}"))?;
+    }
+    match fields.iter().find(|(key, field)| field.required && !map.contains_key(*key)) {
+        Some((key, _)) => Err(format!("has no field `{key}`, which is required")),
+        None => Ok(()),
+    }
+}

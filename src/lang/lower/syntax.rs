@@ -1,0 +1,83 @@
+//! TOML syntax errors in plain sentences, with their places.
+
+use std::sync::Arc;
+
+use toml::de::DeTable;
+
+use crate::source::{Diagnostic, Source, Span};
+
+/// Largest file that is read, in bytes.
+const LARGEST: usize = 32 << 20;
+/// Syntax errors after these are echoes of the first ones.
+const MOST: usize = 5;
+
+/// The tree of a file, or what is wrong with its syntax.
+pub(in crate::lang) fn parse(source: &Arc<Source>) -> Result<toml::Spanned<DeTable<'_>>, Vec<Diagnostic>> {
+    if source.text.len() > LARGEST {
+        let message = format!("the file is {} bytes long, more than {LARGEST}", source.text.len());
+        return Err(vec![Diagnostic::yours(message).at(&Span::new(source, 0..0), "")]);
+    }
+    let (tree, errors) = DeTable::parse_recoverable(&source.text);
+    if errors.is_empty() {
+        return Ok(tree);
+    }
+    let mut complaints: Vec<Diagnostic> = Vec::new();
+    let mut last_line = 0;
+    for error in errors {
+        let range = error.span().unwrap_or(source.text.len()..source.text.len());
+        let line = source.line_column(range.start).0;
+        // One slip makes the parser complain several times about one line.
+        if line != last_line && complaints.len() < MOST {
+            complaints.push(plain(&error, &Span::new(source, range)));
+        }
+        last_line = line;
+    }
+    Err(complaints)
+}
+
+fn plain(error: &toml::de::Error, span: &Span) -> Diagnostic {
+    let said = error.message().replace('\n', ", ");
+    let message = if let Some(key) = said.strip_prefix("duplicate key") {
+        format!("this key stands twice{}", key.trim_end_matches(", "))
+    } else {
+        format!("not TOML: {said}")
+    };
+    let complaint = Diagnostic::yours(message).at(span, "");
+    match help(&said, span) {
+        Some(help) => complaint.help(help),
+        None => complaint,
+    }
+}
+
+fn help(said: &str, span: &Span) -> Option<&'static str> {
+    let line = line_of(span);
+    let value = line.split_once('=').map(|(_, value)| value.trim());
+    let unquoted = value.is_some_and(|value| value.starts_with(|c: char| c.is_alphabetic() || "$~/".contains(c)));
+    let quotes = |quote: char| line.matches(quote).count() % 2 == 1;
+    if said.contains("duplicate key") {
+        Some("remove one of them")
+    } else if quotes('"') || quotes('\'') {
+        Some("a quote is missing on this line")
+    } else if unquoted {
+        Some("text stands in quotes: key = \"text\"")
+    } else if line.trim_start().starts_with('[') && line.matches('[').count() != line.matches(']').count() {
+        Some("a bracket of the header is missing")
+    } else if line.matches('{').count() != line.matches('}').count() || line.matches('[').count() != line.matches(']').count() {
+        Some("a bracket is missing on this line")
+    } else if !line.contains('=') && !line.trim_start().starts_with(['[', '#']) {
+        Some("a line is `key = value`, `[table]` or `# comment`")
+    } else {
+        None
+    }
+}
+
+fn line_of(span: &Span) -> &str {
+    let text = &span.source.text;
+    let mut at = span.range.start.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    let start = text[..at].rfind('\n').map_or(0, |at| at + 1);
+    let end = text[at..].find('\n').map_or(text.len(), |n| at + n);
+    &text[start..end]
+}

@@ -192,7 +192,7 @@ fn run_text(shell: &mut Shell, text: &str) -> i32 {
         return 2;
     }
     shell.depth += 1;
-    let status = match parse::script(text) {
+    let status = match parse::script(text, false) {
         Ok(node) => {
             shell.last = 0;
             shell.node(&node)

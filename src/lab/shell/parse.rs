@@ -5,8 +5,8 @@ use super::tree::{Compound, Node, Redirect, Simple, Target, Word};
 /// Why a text is not a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BadScript {
-    /// It may become one with more lines.
-    Incomplete,
+    /// It may become one with more lines; what dash says when none come.
+    Incomplete(String),
     /// Its line, and what is unexpected there, as dash says it.
     Syntax(usize, String),
 }
@@ -23,11 +23,19 @@ pub struct Parser {
     depth: usize,
     /// Where the text goes on after the here-documents of the current line.
     after_here: Option<usize>,
+    /// More may follow, so a here-document without its end is not one yet.
+    partial: bool,
 }
 
-/// A whole script.
-pub fn script(text: &str) -> Result<Node, BadScript> {
+/// Says that the text ends too early.
+pub(super) fn early(expecting: &str) -> BadScript {
+    BadScript::Incomplete(if expecting.is_empty() { "end of file unexpected".to_owned() } else { format!("end of file unexpected (expecting {expecting})") })
+}
+
+/// A script; with `partial` more lines may follow it.
+pub fn script(text: &str, partial: bool) -> Result<Node, BadScript> {
     let mut parser = Parser::new(text);
+    parser.partial = partial;
     let node = parser.list(&[])?;
     if parser.at < parser.text.len() {
         return Err(parser.unexpected());
@@ -37,7 +45,7 @@ pub fn script(text: &str) -> Result<Node, BadScript> {
 
 impl Parser {
     pub(super) fn new(text: &str) -> Self {
-        Self { text: text.chars().collect(), at: 0, line: 1, depth: 0, after_here: None }
+        Self { text: text.chars().collect(), at: 0, line: 1, depth: 0, after_here: None, partial: false }
     }
 
     pub(super) fn peek(&self) -> Option<char> {
@@ -66,7 +74,7 @@ impl Parser {
     }
 
     fn unexpected(&self) -> BadScript {
-        let Some(c) = self.peek() else { return BadScript::Incomplete };
+        let Some(c) = self.peek() else { return early("") };
         let token = match c {
             '\n' => "newline".to_owned(),
             ';' | '&' | '|' | '(' | ')' | '<' | '>' => {
@@ -135,7 +143,12 @@ impl Parser {
             self.take(what);
             return Ok(());
         }
-        Err(self.unexpected())
+        Err(self.missing(&format!("\"{what}\"")))
+    }
+
+    /// What is unexpected here, or what the text ends without.
+    fn missing(&self, what: &str) -> BadScript {
+        if self.peek().is_none() { early(what) } else { self.unexpected() }
     }
 
     /// Commands up to one of the reserved words in `ends`, a closing parenthesis or `;;`, which stay unread.
@@ -216,7 +229,7 @@ impl Parser {
         self.blanks();
         if self.take("(") {
             let inner = self.list(&[])?;
-            return if self.take(")") { self.compound(Compound::Subshell(inner)) } else { Err(self.unexpected()) };
+            return if self.take(")") { self.compound(Compound::Subshell(inner)) } else { Err(self.missing("\")\"")) };
         }
         let body = match self.reserved() {
             Some("{") => {
@@ -283,7 +296,7 @@ impl Parser {
     fn for_clause(&mut self) -> Result<Compound, BadScript> {
         self.take("for");
         self.blanks();
-        let name = self.name().ok_or_else(|| self.unexpected())?;
+        let name = self.name().ok_or_else(|| BadScript::Syntax(self.line, "Bad for loop variable".to_owned()))?;
         self.newlines();
         let mut words = None;
         if self.reserved() == Some("in") {
@@ -306,7 +319,7 @@ impl Parser {
     fn case_clause(&mut self) -> Result<Compound, BadScript> {
         self.take("case");
         self.blanks();
-        let word = self.word()?.ok_or_else(|| self.unexpected())?;
+        let word = self.word()?.ok_or_else(|| self.missing("word"))?;
         self.expect("in")?;
         let mut arms = Vec::new();
         loop {
@@ -319,7 +332,7 @@ impl Parser {
             let mut patterns = Vec::new();
             loop {
                 self.blanks();
-                patterns.push(self.word()?.ok_or_else(|| self.unexpected())?);
+                patterns.push(self.word()?.ok_or_else(|| self.missing("\")\""))?);
                 self.blanks();
                 if !self.take("|") {
                     break;
@@ -329,6 +342,9 @@ impl Parser {
                 return Err(self.unexpected());
             }
             arms.push((patterns, self.list(&["esac"])?));
+            if self.peek().is_none() {
+                return Err(early("\";;\""));
+            }
             self.take(";;");
         }
     }
@@ -424,12 +440,15 @@ impl Parser {
         }
         let mut at = match self.after_here {
             Some(after) => after,
-            None => self.text[self.at..].iter().position(|c| *c == '\n').map(|n| self.at + n + 1).ok_or(BadScript::Incomplete)?,
+            None => self.text[self.at..].iter().position(|c| *c == '\n').map_or(self.text.len(), |n| self.at + n + 1),
         };
         let mut body = String::new();
         loop {
             if at >= self.text.len() {
-                return Err(BadScript::Incomplete);
+                if self.partial {
+                    return Err(early(""));
+                }
+                break;
             }
             let line: String = self.text[at..].iter().take_while(|c| **c != '\n').collect();
             at = (at + line.chars().count() + 1).min(self.text.len());

@@ -235,7 +235,7 @@ impl Shell {
 
     /// Runs a whole script and then what `trap … EXIT` asked for; the status is the script's.
     pub fn script(&mut self, text: &str) -> i32 {
-        match parse::script(text) {
+        match parse::script(text, false) {
             Ok(node) => {
                 self.node(&node);
             }
@@ -251,8 +251,8 @@ impl Shell {
             let line = self.io.stdin.read_line();
             let at_end = line.is_none();
             text.push_str(&String::from_utf8_lossy(&line.unwrap_or_default()));
-            match parse::script(&text) {
-                Err(BadScript::Incomplete) if !at_end => continue,
+            match parse::script(&text, !at_end) {
+                Err(BadScript::Incomplete(_)) if !at_end => continue,
                 Ok(node) => {
                     self.node(&node);
                 }
@@ -268,7 +268,7 @@ impl Shell {
 
     fn bad(&mut self, bad: &BadScript) {
         match bad {
-            BadScript::Incomplete => self.fault("Syntax error: end of file unexpected"),
+            BadScript::Incomplete(what) => self.fault(&format!("Syntax error: {what}")),
             BadScript::Syntax(line, what) => {
                 self.line = *line;
                 self.fault(&format!("Syntax error: {what}"));
@@ -280,7 +280,7 @@ impl Shell {
     fn finish(&mut self) -> i32 {
         let status = self.last;
         self.flow = None;
-        if let Some(Ok(node)) = self.options.on_exit.take().map(|text| parse::script(&text)) {
+        if let Some(Ok(node)) = self.options.on_exit.take().map(|text| parse::script(&text, false)) {
             self.node(&node);
         }
         status

@@ -1,6 +1,6 @@
 //! Text to tree: the shell's words.
 
-use super::parse::{BadScript, Parser};
+use super::parse::{BadScript, Parser, early};
 use super::tree::{Op, Piece, Word};
 
 const META: &str = " \t\n;&|<>()";
@@ -14,6 +14,18 @@ pub fn here_body(body: &str, quoted: bool) -> Result<Word, BadScript> {
     let mut word = Word::new();
     parser.double_quoted(&mut word, None)?;
     Ok(word)
+}
+
+fn unterminated() -> BadScript {
+    BadScript::Incomplete("Unterminated quoted string".to_owned())
+}
+
+fn backquote() -> BadScript {
+    BadScript::Incomplete("EOF in backquote substitution".to_owned())
+}
+
+fn missing_brace() -> BadScript {
+    BadScript::Incomplete("Missing '}'".to_owned())
 }
 
 fn push(word: &mut Word, add: char, is_quoted: bool) {
@@ -66,7 +78,7 @@ impl Parser {
             match self.bump() {
                 Some('\'') => break,
                 Some(c) => text.push(c),
-                None => return Err(BadScript::Incomplete),
+                None => return Err(unterminated()),
             }
         }
         word.push(Piece::Text { text, quoted: true });
@@ -78,7 +90,7 @@ impl Parser {
         loop {
             match self.bump() {
                 None if end.is_none() => return Ok(()),
-                None => return Err(BadScript::Incomplete),
+                None => return Err(unterminated()),
                 c if c == end => return Ok(()),
                 Some('\\') => match self.peek() {
                     Some('\n') => {
@@ -140,7 +152,7 @@ impl Parser {
         let body = self.list(&[])?;
         match self.bump() {
             Some(')') => {}
-            None => return Err(BadScript::Incomplete),
+            None => return Err(early("\")\"")),
             Some(_) => return Err(BadScript::Syntax(self.line, "\";;\" unexpected".to_owned())),
         }
         word.push(Piece::Command { body: Box::new(body), quoted });
@@ -151,7 +163,7 @@ impl Parser {
         let mut text = String::new();
         loop {
             match self.bump() {
-                None => return Err(BadScript::Incomplete),
+                None => return Err(backquote()),
                 Some('`') => break,
                 Some('\\') => match self.bump() {
                     Some(c) if "$`\\".contains(c) => text.push(c),
@@ -159,12 +171,12 @@ impl Parser {
                         text.push('\\');
                         text.push(c);
                     }
-                    None => return Err(BadScript::Incomplete),
+                    None => return Err(backquote()),
                 },
                 Some(c) => text.push(c),
             }
         }
-        let body = super::parse::script(&text)?;
+        let body = super::parse::script(&text, false)?;
         word.push(Piece::Command { body: Box::new(body), quoted });
         Ok(())
     }
@@ -176,7 +188,7 @@ impl Parser {
         self.at += 2;
         loop {
             match self.bump() {
-                None => return Err(BadScript::Incomplete),
+                None => return Err(BadScript::Incomplete("Missing '))'".to_owned())),
                 Some(')') if depth == 0 => break,
                 Some(c) => {
                     depth = if c == '(' { depth + 1 } else { depth - u32::from(c == ')') };
@@ -223,12 +235,12 @@ impl Parser {
                 self.at += usize::from(longest);
                 Op::Trim { back: sign == '%', longest, pattern: self.braced_word(false)? }
             }
-            None => return Err(BadScript::Incomplete),
+            None => return Err(missing_brace()),
             _ => return Err(BadScript::Syntax(self.line, "Bad substitution".to_owned())),
         };
         match self.bump() {
             Some('}') => Ok(Piece::Var { name, op, quoted }),
-            _ => Err(BadScript::Incomplete),
+            _ => Err(missing_brace()),
         }
     }
 

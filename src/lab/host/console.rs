@@ -240,7 +240,9 @@ impl Minecraft {
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
         let answers = match verb {
             "" => vec![],
-            "list" => vec![format!("There are {} of a max of {} players online: {}", self.players.len(), self.max, self.players.join(", "))],
+            "list" => {
+                vec![format!("There are {} of a max of {} players online: {}", self.players.len(), self.max, self.players.join(", "))]
+            }
             "say" if !rest.is_empty() => {
                 self.said.push(rest.to_owned());
                 vec![format!("[Not Secure] [Server] {rest}")]
@@ -253,7 +255,12 @@ impl Minecraft {
             "save-off" => vec!["Automatic saving is now disabled".to_owned()],
             "stop" => {
                 self.begin_save(moment, Then::End);
-                vec!["Stopping the server".to_owned(), "Stopping server".to_owned(), "Saving players".to_owned(), "Saving worlds".to_owned()]
+                vec![
+                    "Stopping the server".to_owned(),
+                    "Stopping server".to_owned(),
+                    "Saving players".to_owned(),
+                    "Saving worlds".to_owned(),
+                ]
             }
             "op" if !rest.is_empty() => vec![self.op(rest)],
             "deop" if !rest.is_empty() => vec![self.deop(rest)],
@@ -273,7 +280,11 @@ impl Minecraft {
     fn deop(&mut self, name: &str) -> String {
         let before = self.ops.len();
         self.ops.retain(|op| op != name);
-        if self.ops.len() == before { "Nothing changed. The player is not an operator".to_owned() } else { format!("Made {name} no longer a server operator") }
+        if self.ops.len() == before {
+            "Nothing changed. The player is not an operator".to_owned()
+        } else {
+            format!("Made {name} no longer a server operator")
+        }
     }
 
     fn begin_save(&mut self, moment: &Moment, then: Then) {

@@ -14,7 +14,9 @@ impl HostState {
             "/proc/uptime" => format!("{up}.00 {up}.00\n"),
             "/proc/loadavg" => "0.00 0.01 0.05 1/123 4711\n".to_owned(),
             "/proc/version" => "Linux version 6.12.1-0-virt (gcc 14) #1-Alpine SMP\n".to_owned(),
-            "/proc/cpuinfo" => "processor\t: 0\nmodel name\t: QEMU Virtual CPU\n\nprocessor\t: 1\nmodel name\t: QEMU Virtual CPU\n\n".to_owned(),
+            "/proc/cpuinfo" => {
+                "processor\t: 0\nmodel name\t: QEMU Virtual CPU\n\nprocessor\t: 1\nmodel name\t: QEMU Virtual CPU\n\n".to_owned()
+            }
             "/proc/meminfo" => "MemTotal:        2048000 kB\nMemFree:         1024000 kB\nMemAvailable:    1500000 kB\n".to_owned(),
             "/proc/cmdline" => self.cmdline(),
             "/proc/mounts" | "/etc/mtab" | "/proc/self/mounts" => self.mounts(),

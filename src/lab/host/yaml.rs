@@ -65,7 +65,10 @@ impl Reader<'_> {
         let mut items = Vec::new();
         loop {
             self.skip();
-            let Some(line) = self.lines.get_mut(self.at).filter(|l| l.indent == indent && (l.text == "-" || l.text.starts_with("- "))) else { break };
+            let Some(line) = self.lines.get_mut(self.at).filter(|l| l.indent == indent && (l.text == "-" || l.text.starts_with("- ")))
+            else {
+                break;
+            };
             let rest = line.text[1..].trim_start();
             let inner = indent + line.text.len() - rest.len();
             if rest.is_empty() || rest.starts_with('#') {
@@ -118,7 +121,11 @@ impl Reader<'_> {
         self.skip();
         let Some(line) = self.lines.get(self.at) else { return Ok(Value::Null) };
         let dash = line.text == "-" || line.text.starts_with("- ");
-        if line.indent > indent || (below_key && dash && line.indent == indent) { self.block(line.indent, depth + 1) } else { Ok(Value::Null) }
+        if line.indent > indent || (below_key && dash && line.indent == indent) {
+            self.block(line.indent, depth + 1)
+        } else {
+            Ok(Value::Null)
+        }
     }
 
     fn text(&mut self, indent: usize, style: &str) -> Value {

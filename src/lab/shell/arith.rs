@@ -105,7 +105,13 @@ impl Reader<'_> {
         self.skip();
         let word: String = self.text[self.at..].iter().take_while(|c| c.is_ascii_alphanumeric() || **c == '_').collect();
         self.at += word.len();
-        let text = if word.starts_with(|c: char| c.is_ascii_digit()) { word } else if word.is_empty() { return Err("arithmetic expression: expecting primary".to_owned()) } else { (self.value)(&word) };
+        let text = if word.starts_with(|c: char| c.is_ascii_digit()) {
+            word
+        } else if word.is_empty() {
+            return Err("arithmetic expression: expecting primary".to_owned());
+        } else {
+            (self.value)(&word)
+        };
         if text.is_empty() {
             return Ok(0);
         }

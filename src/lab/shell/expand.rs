@@ -94,11 +94,15 @@ impl Shell {
         let mut fields = Fields::default();
         self.expand(word, &mut fields, false)?;
         fields.end();
-        fields.done.into_iter().reduce(|mut all, next| {
-            all.text = format!("{} {}", all.text, next.text);
-            all.pattern = format!("{} {}", all.pattern, next.pattern);
-            all
-        }).or_else(|| Some(Field::default()))
+        fields
+            .done
+            .into_iter()
+            .reduce(|mut all, next| {
+                all.text = format!("{} {}", all.text, next.text);
+                all.pattern = format!("{} {}", all.pattern, next.pattern);
+                all
+            })
+            .or_else(|| Some(Field::default()))
     }
 
     fn expand(&mut self, word: &Word, fields: &mut Fields, split: bool) -> Option<()> {

@@ -6,7 +6,7 @@ use super::tree::{Compound, Node, Redirect, Simple, Target, Word};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BadScript {
     /// It may become one with more lines; what dash says when none come.
-    Incomplete(String),
+    Incomplete(usize, String),
     /// Its line, and what is unexpected there, as dash says it.
     Syntax(usize, String),
 }
@@ -27,20 +27,30 @@ pub struct Parser {
     partial: bool,
 }
 
-/// Says that the text ends too early.
-pub(super) fn early(expecting: &str) -> BadScript {
-    BadScript::Incomplete(if expecting.is_empty() { "end of file unexpected".to_owned() } else { format!("end of file unexpected (expecting {expecting})") })
+/// A script, read as the shell does: a line is run before the next one is looked at, so that what is wrong further down stops nothing above it.
+pub struct Script(Parser);
+
+impl Script {
+    /// Reads from the beginning; with `partial` more lines may follow the text.
+    pub fn new(text: &str, partial: bool) -> Self {
+        let mut parser = Parser::new(text);
+        parser.partial = partial;
+        Self(parser)
+    }
 }
 
-/// A script; with `partial` more lines may follow it.
-pub fn script(text: &str, partial: bool) -> Result<Node, BadScript> {
-    let mut parser = Parser::new(text);
-    parser.partial = partial;
-    let node = parser.list(&[])?;
-    if parser.at < parser.text.len() {
-        return Err(parser.unexpected());
+impl Iterator for Script {
+    type Item = Result<Node, BadScript>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.newlines();
+        self.0.peek()?;
+        let line = self.0.line();
+        if line.is_err() {
+            self.0.at = self.0.text.len();
+        }
+        Some(line)
     }
-    Ok(node)
 }
 
 impl Parser {
@@ -73,15 +83,31 @@ impl Parser {
         found
     }
 
+    /// Says that the text ends too early.
+    pub(super) fn early(&self, expecting: &str) -> BadScript {
+        self.incomplete(&if expecting.is_empty() {
+            "end of file unexpected".to_owned()
+        } else {
+            format!("end of file unexpected (expecting {expecting})")
+        })
+    }
+
+    pub(super) fn incomplete(&self, what: &str) -> BadScript {
+        BadScript::Incomplete(self.line, what.to_owned())
+    }
+
     fn unexpected(&self) -> BadScript {
-        let Some(c) = self.peek() else { return early("") };
+        let Some(c) = self.peek() else { return self.early("") };
         let token = match c {
             '\n' => "newline".to_owned(),
             ';' | '&' | '|' | '(' | ')' | '<' | '>' => {
                 let twice = self.text.get(self.at + 1) == Some(&c) && c != '(' && c != ')';
                 format!("\"{}\"", if twice { format!("{c}{c}") } else { c.to_string() })
             }
-            _ => self.peek_word().map_or_else(|| format!("\"{c}\""), |w| if RESERVED.contains(&w.as_str()) { format!("\"{w}\"") } else { "word".to_owned() }),
+            _ => self.peek_word().map_or_else(
+                || format!("\"{c}\""),
+                |w| if RESERVED.contains(&w.as_str()) { format!("\"{w}\"") } else { "word".to_owned() },
+            ),
         };
         BadScript::Syntax(self.line, format!("{token} unexpected"))
     }
@@ -148,7 +174,7 @@ impl Parser {
 
     /// What is unexpected here, or what the text ends without.
     fn missing(&self, what: &str) -> BadScript {
-        if self.peek().is_none() { early(what) } else { self.unexpected() }
+        if self.peek().is_none() { self.early(what) } else { self.unexpected() }
     }
 
     /// Commands up to one of the reserved words in `ends`, a closing parenthesis or `;;`, which stay unread.
@@ -166,21 +192,39 @@ impl Parser {
             if self.reserved().is_some_and(|word| ends.contains(&word)) {
                 break;
             }
-            let node = self.chain()?;
-            self.blanks();
-            if self.peek() == Some('&') && !self.looks_at("&&") {
-                self.at += 1;
-                nodes.push(Node::Background(Box::new(node)));
-                continue;
-            }
-            nodes.push(node);
-            let ended = self.peek() == Some(';') && !self.looks_at(";;") && self.take(";");
-            if !ended && !matches!(self.peek(), None | Some('\n' | ')')) && !self.looks_at(";;") {
+            if !self.entry(&mut nodes)? && !matches!(self.peek(), None | Some('\n' | ')')) && !self.looks_at(";;") {
                 return Err(self.unexpected());
             }
         }
         self.depth -= 1;
         Ok(Node::List(nodes))
+    }
+
+    /// Commands up to the end of the line that they end on.
+    fn line(&mut self) -> Result<Node, BadScript> {
+        let mut nodes = Vec::new();
+        loop {
+            let ended = self.entry(&mut nodes)?;
+            self.blanks();
+            match self.peek() {
+                None | Some('\n') => return Ok(Node::List(nodes)),
+                Some(_) if ended => {}
+                Some(_) => return Err(self.unexpected()),
+            }
+        }
+    }
+
+    /// One command with the `;` or `&` behind it; whether there was one.
+    fn entry(&mut self, nodes: &mut Vec<Node>) -> Result<bool, BadScript> {
+        let node = self.chain()?;
+        self.blanks();
+        if self.peek() == Some('&') && !self.looks_at("&&") {
+            self.at += 1;
+            nodes.push(Node::Background(Box::new(node)));
+            return Ok(true);
+        }
+        nodes.push(node);
+        Ok(self.peek() == Some(';') && !self.looks_at(";;") && self.take(";"))
     }
 
     fn chain(&mut self) -> Result<Node, BadScript> {
@@ -343,7 +387,7 @@ impl Parser {
             }
             arms.push((patterns, self.list(&["esac"])?));
             if self.peek().is_none() {
-                return Err(early("\";;\""));
+                return Err(self.early("\";;\""));
             }
             self.take(";;");
         }
@@ -446,7 +490,7 @@ impl Parser {
         loop {
             if at >= self.text.len() {
                 if self.partial {
-                    return Err(early(""));
+                    return Err(self.early(""));
                 }
                 break;
             }

@@ -1,5 +1,8 @@
 //! The shell held to the truth: each script runs here and in the real `/bin/sh`, and both must print the same and end the same.
-#![expect(clippy::disallowed_methods, reason = "the real shell is the reference; the scripts are harmless and run in a directory of their own")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the real shell is the reference; the scripts are harmless and run in a directory of their own"
+)]
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -173,6 +176,8 @@ const SCRIPTS: &[&str] = &[
 
 /// Messages of the shell itself: standard error is compared too.
 const MESSAGES: &[&str] = &[
+    "echo above\necho x )\necho below",
+    "eval 'echo a; fi'; echo never",
     "nope_cmd",
     "nope_cmd arg; echo $?",
     "\n\nnope_cmd",
@@ -180,8 +185,30 @@ const MESSAGES: &[&str] = &[
     "cat < nofile; echo $?",
     "cd /no/such",
     "./nope; echo $?",
-    "if", "if true", "if true; then", "while", "for x", "case", "case x in", "case x in a)", "{ echo a", "(", "f() {", "echo a &&", "echo $(", "echo ${X",
-    "echo \"x", "echo `x", "echo a |", "for x in a; do echo; ", "echo $((1+))", "echo $((a b))", "if x; then :; else", "echo $((", "echo a\nif\n", "a b )",
+    "if",
+    "if true",
+    "if true; then",
+    "while",
+    "for x",
+    "case",
+    "case x in",
+    "case x in a)",
+    "{ echo a",
+    "(",
+    "f() {",
+    "echo a &&",
+    "echo $(",
+    "echo ${X",
+    "echo \"x",
+    "echo `x",
+    "echo a |",
+    "for x in a; do echo; ",
+    "echo $((1+))",
+    "echo $((a b))",
+    "if x; then :; else",
+    "echo $((",
+    "echo a\nif\n",
+    "a b )",
     "echo 'unterminated",
     "echo )",
     "for",
@@ -254,7 +281,7 @@ fn hostile_scripts_end() {
     assert_eq!(rig.run("while true; do :; done").status, 137);
     assert_ne!(rig.run("f() { f; }; f").status, 0);
     assert_ne!(rig.run("f() { (f); }; f").status, 0);
-    assert_eq!(rig.run("f() { echo $(f); }; f").err.lines().last(), Some("sh: 1: Cannot fork"));
+    assert!(rig.run("f() { echo $(f); }; f").err.contains("recursion depth"));
     let arith = format!("echo $(({}1{}))", "(".repeat(4000), ")".repeat(4000));
     assert_eq!(rig.run(&arith).status, 2);
 }

@@ -66,8 +66,16 @@ impl Login {
         let mut world = World::new(Arc::clone(&self.machine), &self.user, commands::find);
         world.cancel = Arc::clone(&open.cancel);
         let env = std::mem::take(&mut open.env);
-        let io = Io { stdin: Input::new(Source::Remote(input, Vec::new())), stdout: Sink::RemoteOut(far.clone()), stderr: Sink::RemoteErr(far.clone()) };
-        std::thread::Builder::new().name("lab-ssh".to_owned()).stack_size(STACK).spawn(move || run(world, io, &task, (&env, &far))).map_err(russh::Error::IO)?;
+        let io = Io {
+            stdin: Input::new(Source::Remote(input, Vec::new())),
+            stdout: Sink::RemoteOut(far.clone()),
+            stderr: Sink::RemoteErr(far.clone()),
+        };
+        std::thread::Builder::new()
+            .name("lab-ssh".to_owned())
+            .stack_size(STACK)
+            .spawn(move || run(world, io, &task, (&env, &far)))
+            .map_err(russh::Error::IO)?;
         tokio::spawn(forward(session.handle(), id, output));
         session.channel_success(id)
     }
@@ -120,7 +128,12 @@ impl Handler for Login {
         Ok(if self.machine.faults().refuse_login { Auth::reject() } else { Auth::Accept })
     }
 
-    async fn channel_open_session(&mut self, channel: Channel<Msg>, reply: ChannelOpenHandle, _session: &mut Session) -> Result<(), russh::Error> {
+    async fn channel_open_session(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), russh::Error> {
         if self.channels.len() >= MAX_SESSIONS {
             reply.reject(ChannelOpenFailure::ConnectFailed).await;
             return Ok(());
@@ -157,7 +170,6 @@ impl Handler for Login {
         Ok(())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "russh's own signature")]
     async fn pty_request(
         &mut self,
         id: ChannelId,

@@ -1,5 +1,8 @@
 //! The server driven by russh as a client and, where it is installed, by the real OpenSSH.
-#![expect(clippy::disallowed_methods, reason = "the real ssh and sftp are the reference; tests wait and write their keys in a directory of their own")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the real ssh and sftp are the reference; tests wait and write their keys in a directory of their own"
+)]
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -70,9 +73,16 @@ impl Served {
 async fn exec(session: &Handle<Client>, command: &str, stdin: &[u8]) -> (String, String, Result<u32, bool>) {
     let mut channel = session.channel_open_session().await.expect("a channel");
     channel.exec(true, command).await.expect("an exec");
-    channel.data_bytes(stdin.to_vec()).await.expect("stdin");
-    channel.eof().await.expect("eof");
-    collect(&mut channel).await
+    // Written beside the reading: a client that does not read holds up a command that prints, and one that ended reads no more.
+    let mut writer = channel.make_writer();
+    let stdin = stdin.to_vec();
+    let writing = tokio::spawn(async move {
+        writer.write_all(&stdin).await.ok();
+        writer.shutdown().await.ok();
+    });
+    let collected = tokio::time::timeout(Duration::from_secs(20), collect(&mut channel)).await.expect("an end");
+    writing.abort();
+    collected
 }
 
 async fn collect(channel: &mut russh::Channel<client::Msg>) -> (String, String, Result<u32, bool>) {
@@ -180,7 +190,10 @@ async fn a_shell_without_a_command_stays_and_runs_lines() {
     channel.request_pty(false, "xterm", 80, 24, 0, 0, &[]).await.expect("a pty");
     channel.request_shell(true).await.expect("a shell");
     channel.data_bytes(&b"cd /etc; X=1\n"[..]).await.expect("data");
-    channel.data_bytes(&b"pwd; echo $X; if true\nthen echo several\nfi\nread L\nthe line\necho \"got $L\"; exit 4\n"[..]).await.expect("data");
+    channel
+        .data_bytes(&b"pwd; echo $X; if true\nthen echo several\nfi\nread L\nthe line\necho \"got $L\"; exit 4\n"[..])
+        .await
+        .expect("data");
     let end = tokio::time::timeout(Duration::from_secs(5), collect(&mut channel)).await.expect("an end");
     assert_eq!(end, ("/etc\n1\nseveral\ngot the line\n".into(), String::new(), Ok(4)));
 }
@@ -192,7 +205,9 @@ async fn what_goes_on_in_the_background_keeps_the_channel_open_unless_it_lets_go
     let session = served.login().await;
     let held = tokio::time::timeout(Duration::from_millis(400), exec(&session, "sleep 2 & echo started", b"")).await;
     assert!(held.is_err(), "sshd waits for whoever holds the output");
-    let free = tokio::time::timeout(Duration::from_millis(900), exec(&session, "setsid -f sleep 2 </dev/null >/dev/null 2>&1; echo started", b"")).await;
+    let free =
+        tokio::time::timeout(Duration::from_millis(900), exec(&session, "setsid -f sleep 2 </dev/null >/dev/null 2>&1; echo started", b""))
+            .await;
     assert_eq!(free.expect("at once").0, "started\n");
 }
 
@@ -316,7 +331,9 @@ async fn sftp_says_what_is_wrong_when_the_disk_is_full_and_breaks_when_it_is_cut
     let mut file = session.create("f").await.expect("a file");
     let mut written = Ok(());
     for _ in 0..64 {
-        written = tokio::time::timeout(Duration::from_secs(5), file.write_all(&[b'x'; 32 << 10])).await.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
+        written = tokio::time::timeout(Duration::from_secs(5), file.write_all(&[b'x'; 32 << 10]))
+            .await
+            .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
         if written.is_err() {
             break;
         }
@@ -341,7 +358,9 @@ fn openssh(program: &str, served: &Served, dir: &Path, args: &[&str]) -> Option<
     let port = format!("Port={}", served.at.port());
     let known = format!("UserKnownHostsFile={}", dir.join("known").display());
     let mut command = Command::new(format!("/usr/bin/{program}"));
-    for option in ["BatchMode=yes", "StrictHostKeyChecking=accept-new", "IdentitiesOnly=yes", "GlobalKnownHostsFile=/dev/null", &port, &known] {
+    for option in
+        ["BatchMode=yes", "StrictHostKeyChecking=accept-new", "IdentitiesOnly=yes", "GlobalKnownHostsFile=/dev/null", &port, &known]
+    {
         command.args(["-o", option]);
     }
     command.args(["-F", "/dev/null", "-i"]).arg(&identity).args(args).current_dir(dir);
@@ -377,7 +396,11 @@ async fn openssh_sftp_copies_both_ways() {
     let content: Vec<u8> = (0..1_000_003_u32).map(|n| n.to_le_bytes()[0]).collect();
     std::fs::write(dir.path().join("tree/big"), &content).expect("written");
     std::fs::write(dir.path().join("tree/empty"), b"").expect("written");
-    std::fs::write(dir.path().join("batch"), "put -r tree\nmkdir new\nrename tree/big new/moved\nls -l new\nchmod 600 new/moved\nget new/moved back\ndf\n").expect("written");
+    std::fs::write(
+        dir.path().join("batch"),
+        "put -r tree\nmkdir new\nrename tree/big new/moved\nls -l new\nchmod 600 new/moved\nget new/moved back\ndf\n",
+    )
+    .expect("written");
     let Some(ran) = openssh("sftp", &served, dir.path(), &["-b", "batch", "root@127.0.0.1"]) else { return };
     let (out, err, status) = texts(&ran);
     // `df` needs an extension that this server does not offer; it stands last, for the client stops at the first failure.

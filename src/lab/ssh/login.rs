@@ -184,7 +184,6 @@ impl Handler for Login {
         Ok(())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "russh's own signature")]
     async fn pty_request(
         &mut self,
         id: ChannelId,

@@ -191,12 +191,14 @@ impl Inference<'_, '_> {
         let Some(signature) = functions::named(name, receiver.is_some()).next() else { return Type::default() };
         let on = receiver.as_ref().map(|(ty, node)| (ty.clone(), *node));
         if let (Style::Member(wanted), Some((ty, at))) = (signature.style, &on) {
-            let good = match (wanted, &ty.kind) {
-                (_, Kind::Any) | (On::Other, _) => true,
-                (On::Text | On::Sized | On::TextOrList, Kind::String | Kind::Enum(_)) => true,
-                (On::List | On::Sized | On::TextOrList, Kind::List(_)) | (On::Sized, Kind::Map(_) | Kind::Object(_)) => true,
-                _ => false,
-            };
+            let good = matches!(
+                (wanted, &ty.kind),
+                (_, Kind::Any)
+                    | (On::Other, _)
+                    | (On::Text | On::Sized | On::TextOrList, Kind::String | Kind::Enum(_))
+                    | (On::List | On::Sized | On::TextOrList, Kind::List(_))
+                    | (On::Sized, Kind::Map(_) | Kind::Object(_))
+            );
             if !good {
                 self.complain(self.range(at), format!("`{name}` does not work on {ty}"), None);
             }
@@ -311,6 +313,7 @@ impl Inference<'_, '_> {
         let ty = self.node(index);
         if self.touched || ty.secret {
             self.complain(self.range(index), "a secret cannot name a resource".to_owned(), None);
+            self.touched = false;
         } else if !matches!(ty.kind, Kind::String | Kind::Enum(_) | Kind::Any) {
             self.complain(self.range(index), format!("the name of an instance is a string, not {ty}"), Some("make text of it with string(…)".to_owned()));
         }

@@ -100,14 +100,17 @@ fn call(checker: &mut Checker<'_>, scene: &Scene, (step, def, method): (&Step, &
     let name = format!("{}.{}", def.value, method.value);
     let set = definitions::set_by_definition(definition, &method.value, schema, &step.with);
     let reads = definitions::inputs_read(&set);
+    // An input may be given although the argument that reads it is overridden too.
+    let all = definitions::set_by_definition(definition, &method.value, schema, &Arguments::new());
+    let readable = definitions::inputs_read(&all);
     let mut inner = scene.inputs.clone().unwrap_or_default();
     for (key, argument) in &step.with {
         let what = format!("`{key}` of {name}");
         let ty = template::type_of(checker, scene, &argument.template.value);
         match row.arguments.get(key) {
             Some(field) => template::check(checker, scene, &what, &argument.template, &field.ty),
-            None if reads.iter().any(|(read, ..)| read == key) => {}
-            None => no_such_argument(checker, &name, key, (&argument.key, row.arguments.keys(), &reads)),
+            None if readable.iter().any(|(read, ..)| read == key) => {}
+            None => no_such_argument(checker, &name, key, (&argument.key, row.arguments.keys(), &readable)),
         }
         inner.insert(key.clone(), ty);
     }

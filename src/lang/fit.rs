@@ -38,7 +38,9 @@ fn mismatch(ty: &Type, value: &Value) -> String {
 pub(in crate::lang) fn shown(value: &Value) -> String {
     match value {
         Value::String(text) if text.chars().count() <= 40 => format!("the string \"{text}\""),
-        Value::Int(_) | Value::Float(_) | Value::Bool(_) => format!("{} {value}", value.kind().trim_start_matches("an ").trim_start_matches("a ")),
+        Value::Int(_) | Value::Float(_) | Value::Bool(_) => {
+            format!("{} {value}", value.kind().trim_start_matches("an ").trim_start_matches("a "))
+        }
         other => other.kind().to_owned(),
     }
 }

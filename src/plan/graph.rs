@@ -7,6 +7,7 @@ use crate::lang::template::{Each, Expr, Template};
 use crate::lang::workflow::Options;
 use crate::model::contract::{MethodRow, TypeRow};
 use crate::name::{Place, ResourcePattern};
+use crate::plan::variant::Variants;
 use crate::source::{Span, Spanned};
 use crate::value::Value;
 
@@ -31,6 +32,30 @@ pub struct Graph {
     /// Edges, sorted by (to, from), one per pair and conflict; edges that a path implies are left out, except that each value edge stays (it names
     /// the reference).
     pub edges: Vec<Edge>,
+    /// Observe steps that are another action: equal to it, and nothing between them could change what they see.
+    pub merged: Vec<Merged>,
+    /// Steps whose `if` is false for these inputs, so that they are no actions at all.
+    pub omitted: Vec<Omitted>,
+    /// Which definitions keep their single instances apart, and by which inputs.
+    pub variants: Arc<Variants>,
+}
+
+/// A step that was merged into an equal Observe before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Merged {
+    /// The step.
+    pub step: String,
+    /// The action that it is.
+    pub into: ActionId,
+}
+
+/// A step that the inputs leave out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Omitted {
+    /// The step.
+    pub step: String,
+    /// Its condition.
+    pub condition: Span,
 }
 
 /// One edge: `to` waits for `from`.
@@ -94,11 +119,21 @@ pub struct BoundCall {
     /// The method.
     pub method: &'static MethodRow,
     /// Global arguments that were set.
-    pub globals: BTreeMap<String, Bound>,
+    pub globals: Arc<BTreeMap<String, Bound>>,
     /// The method's arguments that were set.
     pub arguments: BTreeMap<String, Bound>,
     /// What keeps the definition's single instances apart: the values of the inputs that its arguments read, joined; `None` when they read none.
     pub variant: Option<String>,
+    /// The inputs that `variant` is made of, sorted; when there are some and `variant` is `None`, their values are known only at run time
+    /// (see [`Variants::text`]).
+    pub variant_inputs: Arc<[String]>,
+}
+
+impl BoundCall {
+    /// `fleet.stop`.
+    pub fn name(&self) -> String {
+        format!("{}.{}", self.def, self.method.name)
+    }
 }
 
 /// One argument as it will be evaluated.
@@ -108,6 +143,30 @@ pub struct Bound {
     pub template: Spanned<Template>,
     /// Where it was set.
     pub from: SetBy,
+    /// What its schema says about secrecy.
+    pub secrecy: Secrecy,
+}
+
+/// Whether an argument is secret, by its schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secrecy {
+    /// Anyone may see it.
+    Plain,
+    /// Counts by its keyed digest in the action key, never as its value.
+    Secret,
+    /// Opens an account: counts as the account in the action key, and reading it takes no lease.
+    Credential,
+}
+
+impl Secrecy {
+    /// What a type says.
+    pub const fn of(ty: &crate::lang::types::Type) -> Self {
+        match (ty.credential, ty.secret) {
+            (true, _) => Self::Credential,
+            (false, true) => Self::Secret,
+            (false, false) => Self::Plain,
+        }
+    }
 }
 
 /// Where an argument was set; decides the scope in which it is evaluated.

@@ -128,11 +128,26 @@ fn a_secret_beside_what_is_read_stays_untouched() {
 
 #[test]
 fn absence_is_told_and_tolerated_where_it_is_asked_for() {
-    assert_eq!(bad("model.fleet.resource.vm.nope.attributes.ip"), "x.toml:1:1: no version of fleet/vm/nope yet; `pmx build fleet/vm/nope` reads it");
-    assert_eq!(bad("'a' + model.fleet.resource.vm['VM 102'].attributes.ip"), "x.toml:1:7: fleet/vm/VM 102 has had no ip since 14:02, when run 7f3 (fleet.stop) stopped it");
-    assert_eq!(bad("1 + model.fleet.resource.vm.calamity.attributes.vmidd"), "x.toml:1:5: fleet/vm/calamity has no `vmidd`; did you mean `vmid`?");
-    assert_eq!(bad("model.fleet.resource.vm.calamity.attributes.zebra"), "x.toml:1:1: fleet/vm/calamity has no `zebra`; it has ip, status, tags, vmid");
-    assert_eq!(bad("model.fleet.resource.vm['gold-image'].attributes.ip.x"), "x.toml:1:1: `ip` of fleet/vm/gold-image is null, it has no `x`");
+    assert_eq!(
+        bad("model.fleet.resource.vm.nope.attributes.ip"),
+        "x.toml:1:1: no version of fleet/vm/nope yet; `pmx build fleet/vm/nope` reads it"
+    );
+    assert_eq!(
+        bad("'a' + model.fleet.resource.vm['VM 102'].attributes.ip"),
+        "x.toml:1:7: fleet/vm/VM 102 has had no ip since 14:02, when run 7f3 (fleet.stop) stopped it"
+    );
+    assert_eq!(
+        bad("1 + model.fleet.resource.vm.calamity.attributes.vmidd"),
+        "x.toml:1:5: fleet/vm/calamity has no `vmidd`; did you mean `vmid`?"
+    );
+    assert_eq!(
+        bad("model.fleet.resource.vm.calamity.attributes.zebra"),
+        "x.toml:1:1: fleet/vm/calamity has no `zebra`; it has ip, status, tags, vmid"
+    );
+    assert_eq!(
+        bad("model.fleet.resource.vm['gold-image'].attributes.ip.x"),
+        "x.toml:1:1: `ip` of fleet/vm/gold-image is null, it has no `x`"
+    );
     assert_eq!(good("model.fleet.resource.vm['gold-image'].attributes.ip"), Value::Null);
     assert_eq!(good("model.fleet.resource.vm.nope.attributes.?ip.orValue('-')"), "-".into());
     assert_eq!(good("model.fleet.resource.vm[?'nope'].attributes.ip.orValue('-')"), "-".into());
@@ -163,10 +178,16 @@ fn nothing_swallows_a_missing_secret_or_resource() {
 fn the_smallest_failing_part_is_shown() {
     let table = [
         ("1 + size(inputs.n)", "x.toml:1:5: `size` does not work on an integer"),
-        ("'a' + (inputs.n + inputs.ratio > 1.0 ? 'x' : 'y')", "x.toml:1:8: `+` does not work on an integer and a float; make both the same with double(…) or int(…)"),
+        (
+            "'a' + (inputs.n + inputs.ratio > 1.0 ? 'x' : 'y')",
+            "x.toml:1:8: `+` does not work on an integer and a float; make both the same with double(…) or int(…)",
+        ),
         ("true ? inputs.list[9] : 'x'", "x.toml:1:8: the list has no item 9"),
         ("10 / (inputs.n - 3)", "x.toml:1:1: division by zero"),
-        ("inputs.vmName + inputs.n", "x.toml:1:1: `+` does not work on a string and an integer; make text of it with string(…), or a number with int(…)"),
+        (
+            "inputs.vmName + inputs.n",
+            "x.toml:1:1: `+` does not work on a string and an integer; make text of it with string(…), or a number with int(…)",
+        ),
         ("inputs.none > 3", "x.toml:1:1: `>` does not work on null and an integer; one side is null: test it with `== null` first"),
         ("9223372036854775807 + 1", "x.toml:1:1: the number does not fit 64 bits"),
         ("int('x')", "x.toml:1:1: `int`"),
@@ -261,7 +282,8 @@ fn slowly(text: &str, scope: &dyn Scope) -> Result<Value, String> {
 }
 
 fn paths() -> impl Strategy<Value = String> {
-    let key = prop::sample::select(vec!["vm", "attributes", "ip", "version", "tags", "k", "x", "vmName", "n", "map", "list", "nope", "none"]);
+    let key =
+        prop::sample::select(vec!["vm", "attributes", "ip", "version", "tags", "k", "x", "vmName", "n", "map", "list", "nope", "none"]);
     let link = (key, any::<bool>()).prop_map(|(key, dot)| if dot { format!(".{key}") } else { format!("[\"{key}\"]") });
     let resource = prop::sample::select(vec![
         r#"model.fleet.resource.vm["calamity"]"#,

@@ -41,9 +41,14 @@ impl Fake {
             (name("fleet/vm/VM 102"), value(serde_json::json!({"vmid": 102, "status": "running"}))),
             (name("keebDev02/node/node"), node),
         ]);
-        let inputs = value(serde_json::json!({"vmName": "calamity", "n": 3, "ratio": 1.5, "on": true, "list": ["a", "b", "a"], "map": {"k": {"x": 1}}, "none": null}));
+        let inputs = value(
+            serde_json::json!({"vmName": "calamity", "n": 3, "ratio": 1.5, "on": true, "list": ["a", "b", "a"], "map": {"k": {"x": 1}}, "none": null}),
+        );
         let Value::Map(inputs) = inputs else { unreachable!() };
-        let secrets = BTreeMap::from([(("v".to_owned(), "k".to_owned()), "hunter2".to_owned()), (("v".to_owned(), "empty".to_owned()), String::new())]);
+        let secrets = BTreeMap::from([
+            (("v".to_owned(), "k".to_owned()), "hunter2".to_owned()),
+            (("v".to_owned(), "empty".to_owned()), String::new()),
+        ]);
         Self { inputs, resources, secrets, each: None, asked: RefCell::default() }
     }
 

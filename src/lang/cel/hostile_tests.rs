@@ -56,7 +56,10 @@ fn deep_and_long_expressions() {
 
 #[test]
 fn loops_are_counted() {
-    assert_says("lists.range(1000).all(a, lists.range(1000).all(b, lists.range(1000).all(c, a >= 0))) || true", "more than 1,000,000 times");
+    assert_says(
+        "lists.range(1000).all(a, lists.range(1000).all(b, lists.range(1000).all(c, a >= 0))) || true",
+        "more than 1,000,000 times",
+    );
     assert_says("lists.range(1000).map(a, lists.range(1000).map(b, lists.range(1000).map(c, a)))", "costs too much");
     assert_says("[1].map(a,[1].map(b,[1].map(c,[1].map(d,[1].map(e,1)))))", "loops are nested deeper than 4");
     assert_says("lists.range(100000).map(x, x + 1).size()", "value an integer");
@@ -92,7 +95,14 @@ fn growth_is_charged() {
 
 #[test]
 fn odd_numbers_and_times_are_clean_errors() {
-    for text in ["-9223372036854775808 / -1", "9223372036854775807 * 2", "int(1e300)", "timestamp('9999-99-99T00:00:00Z')", "duration('99999999999999999h')", "1 % 0"] {
+    for text in [
+        "-9223372036854775808 / -1",
+        "9223372036854775807 * 2",
+        "int(1e300)",
+        "timestamp('9999-99-99T00:00:00Z')",
+        "duration('99999999999999999h')",
+        "1 % 0",
+    ] {
         let said = outcome(text);
         assert!(!said.starts_with("value") && !said.contains("broke"), "{text}: {said}");
     }

@@ -165,7 +165,10 @@ impl<'p> Lowering<'p> {
     fn vault(&mut self, node: &IdedExpr, called: &CallExpr) -> IdedExpr {
         let range = self.range(node);
         if called.func_name != "get" || called.args.len() != 2 {
-            let fault = Fault::new(range.clone(), format!("`vault.{}` with {} is not known", called.func_name, counted(called.args.len(), "argument")));
+            let fault = Fault::new(
+                range.clone(),
+                format!("`vault.{}` with {} is not known", called.func_name, counted(called.args.len(), "argument")),
+            );
             self.faults.push(fault.help("write vault.get(\"vault\", \"key\")"));
         }
         for arg in &called.args {

@@ -1,0 +1,279 @@
+//! The walk through a workflow's steps: loops, conditions, nested workflows, and what enclosing steps pass down.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::lang::template::{Each, Expr};
+use crate::lang::workflow::{Options, Step, What, Workflow};
+use crate::plan::bind::{Asked, input};
+use crate::plan::graph::{Action, ActionId, Flow, Frame, InputValue, Omitted, SetBy};
+use crate::plan::inputs;
+use crate::plan::known::Sight;
+use crate::plan::lower::{Draft, Lowering};
+use crate::plan::refs;
+use crate::plan::target::unknown_workflow;
+use crate::plan::touch;
+use crate::source::{Diagnostic, Span, Spanned};
+use crate::value::Value;
+
+/// How deep workflows may be nested.
+const DEPTH: usize = 32;
+
+/// Loops that are unrolled further are more likely a slip than a fleet.
+const ITEMS: usize = 1_000_000;
+
+/// What enclosing steps pass down.
+#[derive(Clone)]
+pub(super) struct Around {
+    path: String,
+    flow: Flow,
+    needs: Vec<(usize, Span)>,
+    groups: Vec<usize>,
+    /// The workflows that are being inlined, outermost first.
+    stack: Vec<String>,
+}
+
+impl Around {
+    /// Around the steps of a target.
+    pub fn root(path: String, workflow: &str) -> Self {
+        Self { path, flow: Flow::default(), needs: Vec::new(), groups: Vec::new(), stack: vec![workflow.to_owned()] }
+    }
+
+    fn step(&self, name: &str) -> String {
+        format!("{}/{name}", self.path)
+    }
+}
+
+/// The items of a loop.
+enum Items {
+    /// No loop, or a list that is known only at run time.
+    Once,
+    /// Known, each with what is written behind the step's name.
+    Known(Vec<(String, Each)>),
+}
+
+impl Lowering<'_> {
+    /// Lowers the steps of a workflow under this frame.
+    pub fn workflow(&mut self, workflow: &Workflow, frame: &Arc<Frame>, around: &Around) {
+        let named: BTreeSet<&str> = workflow.steps.iter().flat_map(|step| &step.after).map(|name| name.value.as_str()).collect();
+        let mut groups: BTreeMap<&str, usize> = BTreeMap::new();
+        for step in &workflow.steps {
+            let mut around = around.clone();
+            match needs(step, workflow, &groups) {
+                Ok(needs) => around.needs.extend(needs),
+                Err(complaint) => {
+                    self.complain(*complaint);
+                    continue;
+                }
+            }
+            let name = step.name.value.as_str();
+            if named.contains(name) {
+                around.groups.push(self.groups);
+                groups.insert(name, self.groups);
+                self.groups += 1;
+            }
+            if let Err(complaint) = self.step(step, frame, around)
+                && !self.complain(*complaint)
+            {
+                return;
+            }
+        }
+    }
+
+    fn step(&mut self, step: &Step, frame: &Arc<Frame>, mut around: Around) -> Result<(), Box<Diagnostic>> {
+        around.flow.options = merge(&around.flow.options, &step.options);
+        let name = &step.name.value;
+        match self.items(step, frame, &mut around)? {
+            // The frame of a loop is its own even before its item is known, so that the item can be put into it.
+            Items::Once if step.for_each.is_some() => {
+                let looped = Arc::new(Frame::clone(frame));
+                if let Some((_, frame)) = &mut around.flow.loop_over {
+                    *frame = Arc::clone(&looped);
+                }
+                self.once(step, &looped, around, name)
+            }
+            Items::Once => self.once(step, frame, around, name),
+            Items::Known(items) => items.into_iter().try_for_each(|(suffix, each)| {
+                let looped = Arc::new(Frame { inputs: frame.inputs.clone(), each: Some(each) });
+                self.once(step, &looped, around.clone(), &format!("{name}[{suffix}]"))
+            }),
+        }
+    }
+
+    fn items(&self, step: &Step, frame: &Arc<Frame>, around: &mut Around) -> Result<Items, Box<Diagnostic>> {
+        let Some(list) = &step.for_each else { return Ok(Items::Once) };
+        if let Some(value) = Sight::of(frame).expr(list)? {
+            return Ok(Items::Known(items(&value).map_err(|wrong| Box::new(wrong.at(&list.span, "")))?));
+        }
+        if around.flow.loop_over.is_some() {
+            let complaint = Diagnostic::yours("this loop stands inside another whose list is known only at run time")
+                .at(&list.span, "known only at run time, too")
+                .help("make one list of both, or let a workflow input name the inner items");
+            return Err(Box::new(complaint));
+        }
+        around.flow.loop_over = Some((list.clone(), Arc::clone(frame)));
+        Ok(Items::Once)
+    }
+
+    /// One step, or one round of its loop.
+    fn once(&mut self, step: &Step, frame: &Arc<Frame>, mut around: Around, name: &str) -> Result<(), Box<Diagnostic>> {
+        if let Some(condition) = &step.condition {
+            match known_condition(condition, frame)? {
+                Some(true) => {}
+                Some(false) => {
+                    self.omitted.push(Omitted { step: around.step(name), condition: condition.span.clone() });
+                    return Ok(());
+                }
+                None => around.flow.conditions.push((condition.clone(), Arc::clone(frame))),
+            }
+        }
+        match &step.what {
+            What::Call { def, method } => {
+                let asked = Asked {
+                    def: &def.value,
+                    method: &method.value,
+                    with: (&step.with, SetBy::Step),
+                    outer: frame,
+                    at: Some(if self.project.definitions.contains_key(&def.value) { &method.span } else { &def.span }),
+                };
+                let (call, scopes) = self.binder.bind(&asked)?;
+                let touch = touch::of(&call, &scopes, &around.flow, &self.variants)?;
+                let action = Action { id: ActionId(0), step: around.step(name), call, flow: around.flow, touch, scopes };
+                self.drafts.push(Draft { action, needs: around.needs, groups: around.groups });
+                Ok(())
+            }
+            What::Workflow(workflow) => self.nested(step, workflow, frame, around, name),
+        }
+    }
+
+    fn nested(
+        &mut self,
+        step: &Step,
+        name: &Spanned<String>,
+        frame: &Arc<Frame>,
+        mut around: Around,
+        as_step: &str,
+    ) -> Result<(), Box<Diagnostic>> {
+        let project = self.project;
+        let workflow =
+            project.workflows.get(&name.value).ok_or_else(|| Box::new(unknown_workflow(&name.value, project).at(&name.span, "")))?;
+        if let Some(first) = around.stack.iter().position(|known| *known == name.value) {
+            let path = around.stack[first..].iter().chain([&name.value]).map(String::as_str).collect::<Vec<_>>().join(" → ");
+            return Err(Box::new(Diagnostic::yours(format!("workflows run each other in a circle: {path}")).at(&name.span, "")));
+        }
+        if around.stack.len() >= DEPTH {
+            let complaint = Diagnostic::yours(format!("workflows are nested more than {DEPTH} deep: {}", around.stack.join(" → ")));
+            return Err(Box::new(complaint.at(&name.span, "")));
+        }
+        let inputs = passed(step, workflow, frame)?;
+        around.path = around.step(as_step);
+        around.stack.push(name.value.clone());
+        self.workflow(workflow, &Arc::new(Frame { inputs, each: None }), &around);
+        Ok(())
+    }
+}
+
+/// The groups that a step's `after` names.
+fn needs(step: &Step, workflow: &Workflow, groups: &BTreeMap<&str, usize>) -> Result<Vec<(usize, Span)>, Box<Diagnostic>> {
+    let group = |name: &Spanned<String>| match groups.get(name.value.as_str()) {
+        Some(group) => Ok((*group, name.span.clone())),
+        None => {
+            let steps = workflow.steps.iter().map(|step| step.name.value.as_str());
+            let complaint = if steps.clone().any(|known| known == name.value) {
+                Diagnostic::yours(format!("`{}` does not stand before `{}`", name.value, step.name.value))
+                    .help("steps stand in program order: `after` names earlier ones; move the step")
+            } else {
+                Diagnostic::yours(format!("there is no step `{}` in `{}`", name.value, workflow.name)).did_you_mean(&name.value, steps)
+            };
+            Err(Box::new(complaint.at(&name.span, "")))
+        }
+    };
+    step.after.iter().map(group).collect()
+}
+
+/// The value of a condition, if inputs decide it.
+fn known_condition(condition: &Expr, frame: &Frame) -> Result<Option<bool>, Box<Diagnostic>> {
+    match Sight::of(frame).expr(condition)? {
+        None => Ok(None),
+        Some(Value::Bool(holds)) => Ok(Some(holds)),
+        Some(other) => {
+            let complaint = Diagnostic::yours(format!("`if` is {}, not true or false", other.kind()));
+            Err(Box::new(complaint.at(&condition.span, "").help("compare it: `… == …`")))
+        }
+    }
+}
+
+fn items(value: &Value) -> Result<Vec<(String, Each)>, Diagnostic> {
+    let items: Vec<(String, Each)> = match value {
+        Value::List(list) => {
+            let item = |(index, value): (usize, &Value)| {
+                let key = Value::Int(i64::try_from(index).unwrap_or(i64::MAX));
+                (index.to_string(), Each { key, value: value.clone() })
+            };
+            list.iter().enumerate().map(item).collect()
+        }
+        Value::Map(map) => {
+            let item = |(key, value): (&String, &Value)| (key.clone(), Each { key: key.as_str().into(), value: value.clone() });
+            map.iter().map(item).collect()
+        }
+        other => return Err(Diagnostic::yours(format!("`for_each` is {}, not a list or a map", other.kind()))),
+    };
+    if items.len() > ITEMS {
+        return Err(Diagnostic::yours(format!("`for_each` has {} items; at most {ITEMS} are unrolled", items.len())));
+    }
+    Ok(items)
+}
+
+/// The inputs of a nested workflow: only those that its step passes, and defaults.
+fn passed(step: &Step, workflow: &Workflow, frame: &Arc<Frame>) -> Result<BTreeMap<String, InputValue>, Box<Diagnostic>> {
+    for (name, argument) in &step.with {
+        if !workflow.inputs.contains_key(name) {
+            let complaint = Diagnostic::yours(format!("workflow `{}` has no input `{name}`", workflow.name)).at(&argument.key, "");
+            return Err(Box::new(complaint.did_you_mean(name, workflow.inputs.keys().map(String::as_str))));
+        }
+        if let Some(complaint) = refs::missing_in(&argument.template.value, frame) {
+            return Err(Box::new(complaint));
+        }
+    }
+    let mut inputs = BTreeMap::new();
+    for (name, declared) in &workflow.inputs {
+        let value = match step.with.get(name) {
+            Some(argument) => match input(frame, &argument.template)? {
+                InputValue::Known(value) => {
+                    let placed = |complaint: Diagnostic| complaint.at(&argument.template.span, "").also(&declared.span, "declared here");
+                    InputValue::Known(inputs::fit(name, &declared.value, value).map_err(placed)?)
+                }
+                late => late,
+            },
+            None => match &declared.value.default {
+                Some(value) => InputValue::Known(value.clone()),
+                None if !declared.value.required => InputValue::Known(Value::Null),
+                None => {
+                    let complaint = Diagnostic::yours(format!("input `{name}` of workflow `{}` is not passed", workflow.name));
+                    let help = format!("add `with = {{ {name} = … }}`: a nested workflow sees only what its step passes");
+                    return Err(Box::new(complaint.at(&step.span, "").also(&declared.span, "declared here").help(help)));
+                }
+            },
+        };
+        inputs.insert(name.clone(), value);
+    }
+    Ok(inputs)
+}
+
+/// A step's switches under those of the steps around it: the nearer one wins, and what holds outside holds inside.
+fn merge(outer: &Options, inner: &Options) -> Options {
+    Options {
+        timeout: inner.timeout.or(outer.timeout),
+        retry: inner.retry.or(outer.retry),
+        fresh: inner.fresh.or(outer.fresh),
+        always: inner.always || outer.always,
+        optional: inner.optional || outer.optional,
+        unordered: inner.unordered || outer.unordered,
+        confirm: inner.confirm.clone().or_else(|| outer.confirm.clone()),
+    }
+}
+
+/// The expansion of a loop whose list became known: used by `expand`.
+pub(super) fn rounds(value: &Value) -> Result<Vec<(String, Each)>, Diagnostic> {
+    items(value)
+}

@@ -1,3 +1,5 @@
-//! The `pmx` binary: hands the command line over and returns its exit code.
+//! The `pmx` binary: hands over and returns the exit code.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    pmx::cli::main().into()
+}

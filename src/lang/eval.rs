@@ -55,7 +55,11 @@ fn text(pieces: &[Piece], one: &mut dyn FnMut(&Expr) -> Result<Value, Diagnostic
                     text.push_str(part.expose());
                 }
                 part @ (Value::Int(_) | Value::Float(_) | Value::Bool(_)) => text.push_str(&part.to_string()),
-                Value::Null => return Err(Diagnostic::yours("null cannot stand inside a text").at(&expr.span, "").help("give it a value first, or make the expression the whole string")),
+                Value::Null => {
+                    return Err(Diagnostic::yours("null cannot stand inside a text")
+                        .at(&expr.span, "")
+                        .help("give it a value first, or make the expression the whole string"));
+                }
                 part => {
                     let message = format!("{} cannot stand inside a text", part.kind());
                     return Err(Diagnostic::yours(message).at(&expr.span, "").help("make text of it, such as list.join(\",\")"));

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 
+use crate::digest::Digest;
 use crate::event::Stream;
 use crate::lang::types::Object;
 use crate::name::{Actor, ResourceName, RunId};
@@ -245,6 +246,8 @@ pub struct Failure {
     pub kind: FailureKind,
     /// Whether the world may have changed.
     pub acted: Acted,
+    /// Whether the same request may well succeed a moment later: no connection, a busy server. Only such failures are retried unasked.
+    pub transient: bool,
     /// What to do about it.
     pub help: Option<String>,
     /// The last lines of the log or of stderr, oldest first.
@@ -278,7 +281,7 @@ pub enum Acted {
 impl Failure {
     /// Another machine's failure before anything was changed.
     pub fn theirs(message: impl Into<String>) -> Self {
-        Self { message: message.into(), kind: FailureKind::Theirs, acted: Acted::No, help: None, tail: Vec::new() }
+        Self { message: message.into(), kind: FailureKind::Theirs, acted: Acted::No, transient: false, help: None, tail: Vec::new() }
     }
 
     /// An argument that makes no sense.
@@ -300,6 +303,13 @@ impl Failure {
     #[must_use]
     pub const fn maybe_acted(mut self) -> Self {
         self.acted = Acted::Maybe;
+        self
+    }
+
+    /// The same, but it may well succeed a moment later.
+    #[must_use]
+    pub const fn transient(mut self) -> Self {
+        self.transient = true;
         self
     }
 
@@ -383,6 +393,14 @@ pub trait Credentials: Send + Sync {
     fn open<'a>(&'a self, credential: &'a Credential) -> BoxFuture<'a, Result<Secret, Failure>>;
     /// The server refused `stale`: renews once for all holders and returns the new value; fails when it cannot be renewed.
     fn renew<'a>(&'a self, credential: &'a Credential, stale: &'a Secret) -> BoxFuture<'a, Result<Secret, Failure>>;
+    /// A digest of `secret` that may be stored and compared in the clear. A runner keys it with its store's key (`Sealer::keyed_digest`); this provided one
+    /// has no key and is only made slow to guess.
+    fn keyed_digest(&self, secret: &Secret) -> Digest {
+        let mut bytes = [0; 32];
+        let rounds = std::num::NonZeroU32::MIN.saturating_add(99_999);
+        ring::pbkdf2::derive(ring::pbkdf2::PBKDF2_HMAC_SHA256, rounds, b"pmx secret digest 1", secret.expose().as_bytes(), &mut bytes);
+        Digest::from_bytes(bytes)
+    }
 }
 
 /// The name of the resource `spec/instance` of a definition.

@@ -1,9 +1,19 @@
 //! Models: the types of things pmx can act on, each one file, registered in one list.
 //!
 //! Holds: the contract between methods and the runner, schemas from Rust structs, the registry, and the model families
-//! Imports: event, lang, name, secret, value, wire
-//! Effects: none of its own: everything goes through the context
+//! Imports: digest, event, lang, name, secret, value, wire
+//! Effects: reads the local files that a method sends; everything else goes through the context
 //! Never: sees the store, CEL, the terminal or a clock other than its context's
 
 pub mod contract;
+pub mod docker;
+pub mod local;
+pub mod proxmox;
+pub mod registry;
+pub mod remote;
+#[cfg(test)]
+mod scene;
 pub mod schema;
+pub mod ssh;
+pub mod terraria;
+pub mod wait;

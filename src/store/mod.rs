@@ -1,11 +1,28 @@
 //! The store: versions of resources chained by digest, records of actions, runs with their journals, and the blobs they name.
 //!
 //! Holds: the trait, its words, a directory store (SQLite index beside blob files), a memory store, and one conformance suite over both
-//! Imports: digest, event, name, secret, value
+//! Imports: digest, event, name
 //! Effects: files and locks below one directory
 //! Never: decrypts, prints, waits for the network, overwrites a version
 
+mod admit;
+mod blob;
+mod chain;
+pub mod dir;
+pub mod gc;
+mod ledger;
+pub mod memory;
+mod run_lock;
+mod schema;
+pub mod verify;
 pub mod words;
+
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod dir_tests;
+#[cfg(test)]
+mod equal_tests;
 
 use crate::digest::Digest;
 use crate::event::{Stamped, Time};
@@ -17,7 +34,8 @@ pub trait Store: Send {
     /// The store's own id (32 hex digits), made with it: the name of its key.
     fn id(&self) -> &str;
 
-    /// Keeps bytes; returns their name. Keeping the same bytes again is free.
+    /// Keeps bytes; returns their name. Keeping the same bytes again is free. Durable, and seen by other handles, at the latest when the next
+    /// `commit` or `begin_run` of this handle returns: until then no row can name them.
     fn put_blob(&mut self, bytes: &[u8]) -> Result<Digest, StoreError>;
     /// The bytes of that name; an error when they do not hash to it any more, `None` when they are not here.
     fn blob(&mut self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError>;
@@ -37,10 +55,10 @@ pub trait Store: Send {
     fn sealed(&mut self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError>;
 
     /// One transaction: blobs, versions (each by compare-and-swap of its head), records, journal lines, the run's state. All of it or nothing;
-    /// synced when this returns. Returns the versions as stored, in the order given.
+    /// synced when this returns. Returns the versions as stored, in the order given. Journal and state need a run that was begun.
     fn commit(&mut self, commit: Commit) -> Result<Vec<Version>, StoreError>;
 
-    /// The newest successful record with this action key.
+    /// The newest successful record (see [`ActionRecord::succeeded`]) with this action key.
     fn record_by_key(&mut self, key: &Digest) -> Result<Option<ActionRecord>, StoreError>;
     /// The newest record with this subject (call and what it acts on), whatever its key: to say what differs.
     fn record_by_subject(&mut self, subject: &str) -> Result<Option<ActionRecord>, StoreError>;
@@ -60,11 +78,38 @@ pub trait Store: Send {
 
     /// Tries to take the exclusive lease of this store for `run`; when it is held, says by which run.
     fn try_lease(&mut self, run: &RunId) -> Result<Result<(), Option<RunId>>, StoreError>;
-    /// Gives the lease back.
+    /// Gives the lease back; nothing happens when `run` does not hold it through this handle.
     fn release_lease(&mut self, run: &RunId) -> Result<(), StoreError>;
 
     /// The pinned host key (OpenSSH public key line) of this identity.
     fn pin(&mut self, identity: &str) -> Result<Option<String>, StoreError>;
     /// Pins a key, replacing an older pin; `None` removes it.
     fn set_pin(&mut self, identity: &str, key: Option<&str>) -> Result<(), StoreError>;
+
+    /// The names of all resources in order, without reading a version: works where [`Store::heads`] fails at a damaged one.
+    fn names(&mut self) -> Result<Vec<ResourceName>, StoreError> {
+        Ok(self.heads(None)?.into_iter().map(|version| version.resource).collect())
+    }
+    /// The number of the newest version of a resource, 0 without one; reads no version.
+    fn length(&mut self, name: &ResourceName) -> Result<u64, StoreError> {
+        Ok(self.head(name)?.map_or(0, |version| version.number))
+    }
+    /// The names of all blobs that are here, in order; none is read.
+    fn blob_names(&mut self) -> Result<Vec<Digest>, StoreError> {
+        Err(StoreError::Io { attempt: "list the blobs".to_owned(), cause: "this store cannot list them".to_owned() })
+    }
+    /// Drops these blobs and remembers their names as dropped; returns how many were here. Refused while a run is in progress anywhere, because a
+    /// run names blobs that were kept before. What is named by rows stays named: links are never dropped.
+    fn drop_blobs(&mut self, blobs: &[Digest]) -> Result<u64, StoreError> {
+        let attempt = format!("drop {} blobs", blobs.len());
+        Err(StoreError::Io { attempt, cause: "this store cannot drop any".to_owned() })
+    }
+    /// Whether the blob was dropped on purpose, and not kept again since.
+    fn dropped(&mut self, _digest: &Digest) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+    /// What the index says about its own structure: one sentence per defect, empty when it is sound.
+    fn index_defects(&mut self) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
 }

@@ -57,6 +57,11 @@ impl Command {
         self
     }
 
+    /// The program and its arguments; none for a script.
+    pub(super) fn words(&self) -> &[String] {
+        &self.words
+    }
+
     /// The text for `sh`: `cd ~/'game' && exec env K='v' docker 'compose' …`. Words of harmless characters stay bare so that logs are readable.
     pub fn render(&self) -> Result<String, BadWord> {
         let mut text = String::new();
@@ -117,8 +122,55 @@ pub fn quote_path(path: &str) -> Result<String, BadWord> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests ask the real shell")]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// What `/bin/sh` makes of the command, with `home` as its home.
+    fn shell(command: &Command, home: &str) -> Vec<u8> {
+        let text = command.render().unwrap();
+        let output = std::process::Command::new("/bin/sh").args(["-c", &text]).env("HOME", home).output().unwrap();
+        assert!(output.status.success(), "{text}: {output:?}");
+        output.stdout
+    }
+
+    /// Words as users and attackers write them: any text without NUL, and much of what shells care about.
+    fn word() -> impl Strategy<Value = String> {
+        let nasty = prop::sample::select(vec![
+            "'", "\"", "\\", "\n", "\r", "\t", " ", "$(id)", "`id`", "${x}", "-", "--", "*", "?", "[a]", "~", "!", "#", "&", ";", "|", "<",
+            ">", "=", "{a,b}", "%s", "é", "\u{7f}", "\u{1}",
+        ]);
+        let piece = prop_oneof![3 => nasty.prop_map(str::to_owned), 1 => "[^\\x00]{0,6}"];
+        prop::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+        #[test]
+        fn every_word_arrives_as_it_is(words in prop::collection::vec(word(), 1..150)) {
+            let command = Command::new("printf").arg("%s\\0").args(words.clone());
+            let expected: Vec<u8> = words.iter().flat_map(|word| word.bytes().chain([0])).collect();
+            prop_assert_eq!(shell(&command, "/"), expected);
+        }
+    }
+
+    #[test]
+    fn directories_and_variables_arrive_as_they_are() {
+        let home = tempfile::tempdir().unwrap();
+        for name in ["a b", "it's", "-n", "$HOME", "~", "new\nline", "*", "x=y"] {
+            std::fs::create_dir_all(home.path().join(name)).unwrap();
+            let pwd = Command::new("printenv").arg("V").env("V", name).in_dir(format!("~/{name}"));
+            assert_eq!(shell(&pwd, &home.path().display().to_string()), format!("{name}\n").as_bytes());
+            let script = Command::script("false; pwd").in_dir(format!("~/{name}"));
+            let expected = format!("{}/{name}\n", home.path().display());
+            assert_eq!(shell(&script, &home.path().display().to_string()), expected.as_bytes());
+        }
+        let home = home.path().display().to_string();
+        assert_eq!(shell(&Command::new("pwd").in_dir("~"), &home), format!("{home}\n").as_bytes());
+        assert_eq!(quote_path("-rf").unwrap(), "./-rf");
+    }
 
     #[test]
     fn words_are_quoted_when_they_must_be() {

@@ -2,13 +2,28 @@
 //!
 //! Holds: the HTTP client, the SSH client with SFTP and host keys, the clock, the address map, and scripted doubles of each
 //! Imports: event, secret
-//! Effects: sockets, the ssh agent, key files, clocks, sleeps
+//! Effects: sockets, the ssh agent, key and CA files, the ssh config, files to upload, clocks, sleeps
 //! Never: waits without a deadline, retries what may have happened, prints
 
 pub mod clock;
 pub mod command;
+mod connection;
+mod exec;
+pub mod hostkey;
 pub mod http;
+pub mod https;
+mod login;
+pub mod map;
+pub mod percent;
+pub mod russh_client;
+#[cfg(test)]
+pub mod scripted;
+mod sftp;
 pub mod ssh;
+mod sshconfig;
+#[cfg(test)]
+mod sshd;
+pub mod tls;
 
 use std::sync::Arc;
 

@@ -85,7 +85,9 @@ fn place(node: &IdedExpr, info: &SourceInfo, text: &str, places: &mut BTreeMap<u
 fn after_name(text: &str, end: usize, field: &str) -> usize {
     let rest = &text[end..];
     let name = rest.trim_start();
-    if name.starts_with(field) { end + (rest.len() - name.len()) + field.len() } else { end }
+    let escaped = format!("`{field}`");
+    let length = [field, &escaped].into_iter().find(|form| name.starts_with(*form)).map(str::len);
+    length.map_or(end, |length| end + (rest.len() - name.len()) + length)
 }
 
 /// Like `after_name`, across the dot as well.

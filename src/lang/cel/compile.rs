@@ -5,7 +5,8 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
-use cel::{Env, ParseError, extensions};
+use cel::common::ast::SourceInfo;
+use cel::{Env, IdedExpr, ParseError, ParseErrors, extensions};
 
 use crate::lang::cel::ast;
 use crate::lang::cel::guard;
@@ -15,6 +16,8 @@ use crate::lang::cel::{pool, run};
 
 /// Programs that are kept for the next place that holds the same text.
 const MOST_KEPT: usize = 4096;
+/// The parser stops at 96 levels, with a complaint about the bracket it stops at.
+const DEEPEST_BRACKETS: usize = 90;
 /// Longest wait for the parser: 4 KiB take it milliseconds.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -63,17 +66,21 @@ fn parse_elsewhere(text: &str) -> Result<Program, Vec<Fault>> {
     receive.recv_timeout(PATIENCE).map_err(|_| ours("the parser gave up on this expression"))?
 }
 
+/// The tree of a text. Fields may be escaped with backticks, so that every key can be selected with a dot.
+pub(in crate::lang) fn tree(text: &str) -> Result<(IdedExpr, SourceInfo), ParseErrors> {
+    ENV.parser().enable_ident_escape_syntax(true).parse_with_source_info(text)
+}
+
 fn parse(text: &str) -> Result<Program, Vec<Fault>> {
-    let parsed = ENV.compile(text).map_err(|errors| {
+    let (tree, info) = tree(text).map_err(|errors| {
         // Half-built nodes are reported too, and sorted first: the grammar's own complaint says more.
-        let grammar = errors.errors.iter().find(|error| error.msg.starts_with("Syntax error"));
-        vec![syntax(text, grammar.or(errors.errors.first()))]
+        let with = |part: &str| errors.errors.iter().find(|error| error.msg.contains(part));
+        vec![syntax(text, with("recursion").or(with("Syntax error")).or(errors.errors.first()))]
     })?;
-    let tree = parsed.expression().clone();
     if ast::depth(&tree, guard::DEEPEST) > guard::DEEPEST {
         return Err(vec![Fault::new(0..text.len(), format!("the expression is nested deeper than {} levels", guard::DEEPEST))]);
     }
-    let places = ast::places(&tree, parsed.source_info(), text);
+    let places = ast::places(&tree, &info, text);
     let mut lowering = Lowering::new(text, &places);
     let code = lowering.expr(&tree);
     let Lowering { mut refs, sites, faults, .. } = lowering;
@@ -92,7 +99,8 @@ fn syntax(text: &str, error: Option<&ParseError>) -> Fault {
     let end = text[at..].chars().next().map_or(at, |c| at + c.len_utf8());
     let said = error.msg.as_str();
     let quoted = said.split('\'').nth(1).unwrap_or_default();
-    let message = if said.contains("recursion") || said.contains("limit exceeded") {
+    let open = text[..at].matches(['(', '[', '{']).count().saturating_sub(text[..at].matches([')', ']', '}']).count());
+    let message = if open >= DEEPEST_BRACKETS || said.contains("recursion") || said.contains("limit exceeded") {
         "the expression is nested too deeply".to_owned()
     } else if quoted == "<EOF>" || said.contains("at input '<EOF>'") || at >= text.len() {
         "the expression ends too early".to_owned()

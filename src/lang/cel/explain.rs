@@ -44,9 +44,9 @@ fn candidates<'c>(node: &'c IdedExpr, context: &Context<'_, '_>) -> Vec<&'c Ided
     match &node.expr {
         Expr::Comprehension(loops) => vec![&loops.iter_range],
         Expr::Call(called) if called.func_name == operators::CONDITIONAL && called.args.len() == 3 => {
-            let chosen = CelValue::resolve_val(&called.args[0], context).ok().and_then(|value| {
-                value.downcast_ref::<cel::common::types::CelBool>().map(|flag| if *flag.inner() { 1 } else { 2 })
-            });
+            let chosen = CelValue::resolve_val(&called.args[0], context)
+                .ok()
+                .and_then(|value| value.downcast_ref::<cel::common::types::CelBool>().map(|flag| if *flag.inner() { 1 } else { 2 }));
             chosen.map_or_else(|| vec![&called.args[0]], |index| vec![&called.args[index]])
         }
         _ => children(node),
@@ -56,7 +56,9 @@ fn candidates<'c>(node: &'c IdedExpr, context: &Context<'_, '_>) -> Vec<&'c Ided
 fn sentence(error: &ExecutionError, range: std::ops::Range<usize>) -> Fault {
     let fault = |message: String| Fault::new(range.clone(), message);
     match error {
-        ExecutionError::NoSuchKey(key) => fault(format!("there is no `{key}`")).help(format!("write .?{key} with .orValue(…), or ask has(…) first")),
+        ExecutionError::NoSuchKey(key) => {
+            fault(format!("there is no `{key}`")).help(format!("write .?{key} with .orValue(…), or ask has(…) first"))
+        }
         ExecutionError::NoSuchOverload(overload) => {
             overloaded(overload.function().trim_start_matches('@'), overload.argument_types(), &range)
         }
@@ -70,7 +72,9 @@ fn sentence(error: &ExecutionError, range: std::ops::Range<usize>) -> Fault {
         ExecutionError::Overflow(..) => fault("the number does not fit 64 bits".to_owned()),
         ExecutionError::DuplicateKey(_) => fault("a map names one key twice".to_owned()),
         ExecutionError::UnsupportedKeyType(_) => fault("a key of a map is a string".to_owned()),
-        ExecutionError::UnexpectedType { got, want } if want == "iterable" => fault(format!("{} is not a list or map to go through", named(got))),
+        ExecutionError::UnexpectedType { got, want } if want == "iterable" => {
+            fault(format!("{} is not a list or map to go through", named(got)))
+        }
         ExecutionError::UnexpectedType { got, want } => fault(format!("{} stands where {} is expected", named(got), named(want))),
         ExecutionError::UndeclaredReference(name) => fault(format!("`{}` is not known", name.trim_start_matches('@'))),
         ExecutionError::FunctionError { function, message } if function == "@index" => {

@@ -277,7 +277,8 @@ fn join<'b, 'v>(args: Args<'b, 'v>) -> Answer<'b, 'v> {
     let mut parts = Vec::with_capacity(list.inner().len());
     for item in list.inner() {
         let text = item.downcast_ref::<CelString<'_>>();
-        let text = text.ok_or_else(|| ExecutionError::no_such_member_overload("join", vec!["list".into(), item.get_type().name().into()]))?;
+        let text =
+            text.ok_or_else(|| ExecutionError::no_such_member_overload("join", vec!["list".into(), item.get_type().name().into()]))?;
         charge(text.inner().len() + separator.len())?;
         parts.push(text.inner());
     }

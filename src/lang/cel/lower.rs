@@ -47,6 +47,12 @@ impl<'p> Lowering<'p> {
         Self { text, places, refs, sites, faults, bound: Vec::new(), saw_bound: false, nesting: 0 }
     }
 
+    /// Takes a name as bound outside.
+    #[cfg(test)]
+    pub fn bind(&mut self, name: &str) {
+        self.bound.push(name.to_owned());
+    }
+
     /// The place of a node.
     pub fn range(&self, node: &IdedExpr) -> Range<usize> {
         self.places.get(&node.id).cloned().unwrap_or(0..self.text.len())
@@ -159,7 +165,10 @@ impl<'p> Lowering<'p> {
     fn vault(&mut self, node: &IdedExpr, called: &CallExpr) -> IdedExpr {
         let range = self.range(node);
         if called.func_name != "get" || called.args.len() != 2 {
-            let fault = Fault::new(range.clone(), format!("`vault.{}` with {} is not known", called.func_name, counted(called.args.len(), "argument")));
+            let fault = Fault::new(
+                range.clone(),
+                format!("`vault.{}` with {} is not known", called.func_name, counted(called.args.len(), "argument")),
+            );
             self.faults.push(fault.help("write vault.get(\"vault\", \"key\")"));
         }
         for arg in &called.args {

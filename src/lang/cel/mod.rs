@@ -21,4 +21,14 @@ pub(in crate::lang) mod split;
 pub(in crate::lang) mod text;
 
 #[cfg(test)]
+mod conformance_tests;
+#[cfg(test)]
+mod cost_tests;
+#[cfg(test)]
+mod eval_tests;
+#[cfg(test)]
+pub(in crate::lang) mod fake;
+#[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
 mod refs_tests;

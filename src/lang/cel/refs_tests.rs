@@ -78,10 +78,7 @@ fn indices_are_literal_computed_or_any() {
 #[test]
 fn tolerated_absence_is_marked() {
     assert_eq!(refs("has(inputs.x) ? inputs.x : 1"), ["input x? `inputs.x`", "input x `inputs.x`"]);
-    assert_eq!(
-        refs("model.f.resource.vm.a.attributes.?ip.orValue('-')"),
-        ["f/vm/a attributes.ip? `model.f.resource.vm.a.attributes.?ip`"]
-    );
+    assert_eq!(refs("model.f.resource.vm.a.attributes.?ip.orValue('-')"), ["f/vm/a attributes.ip? `model.f.resource.vm.a.attributes.?ip`"]);
     assert_eq!(refs("model.f.resource.vm[?inputs.n]")[0], "f/vm/<inputs.n> ? `model.f.resource.vm[?inputs.n]`");
     assert_eq!(refs("has(model.f.resource.vm.a)"), ["f/vm/a ? `model.f.resource.vm.a`"]);
 }
@@ -98,11 +95,23 @@ fn mistakes_say_where_and_what_to_do() {
     let table = [
         ("modle.fleet.resource.vm.x", "x.toml:1:1: `modle` is not known; did you mean `model`?"),
         ("1 + input.x", "x.toml:1:5: `input` is not known; did you mean `inputs`?"),
-        ("calamity", "x.toml:1:1: `calamity` is not known; text stands in quotes: \"calamity\"; known names are inputs, model, vault.get, each, run, self, env"),
-        ("model.fleet.resources.vm.x", "x.toml:1:1: `resources` stands where `resource` belongs; write model.<definition>.resource.<spec>[\"name\"].attributes.<field>"),
-        ("model.fleet", "x.toml:1:1: the definition and the spec must be written out; write model.<definition>.resource.<spec>[\"name\"].attributes.<field>"),
+        (
+            "calamity",
+            "x.toml:1:1: `calamity` is not known; text stands in quotes: \"calamity\"; known names are inputs, model, vault.get, each, run, self, env",
+        ),
+        (
+            "model.fleet.resources.vm.x",
+            "x.toml:1:1: `resources` stands where `resource` belongs; write model.<definition>.resource.<spec>[\"name\"].attributes.<field>",
+        ),
+        (
+            "model.fleet",
+            "x.toml:1:1: the definition and the spec must be written out; write model.<definition>.resource.<spec>[\"name\"].attributes.<field>",
+        ),
         ("model.fleet.resource.vm[103].attributes.ip", "x.toml:1:25: the name of an instance is a string; write it in quotes: [\"103\"]"),
-        ("model.fleet.resource.vm.gold-image.attributes.ip", "x.toml:1:1: `gold-image` is a subtraction to CEL; a name with a dash stands in brackets: [\"gold-image\"]"),
+        (
+            "model.fleet.resource.vm.gold-image.attributes.ip",
+            "x.toml:1:1: `gold-image` is a subtraction to CEL; a name with a dash stands in brackets: [\"gold-image\"]",
+        ),
         ("vault.get(proxmox-vault, password)", "x.toml:1:26: `password` is not known here; write it in quotes: \"password\""),
         ("vault.password", "x.toml:1:1: `vault` is not known; write vault.get(\"vault\", \"key\")"),
         ("vault.gte('a', 'b')", "x.toml:1:1: `vault.gte` with 2 arguments is not known; write vault.get(\"vault\", \"key\")"),
@@ -118,7 +127,10 @@ fn mistakes_say_where_and_what_to_do() {
         ("size(inputs.x", "x.toml:1:14: the expression ends too early; a bracket is missing"),
         ("inputs.x?.y", "x.toml:1:12: the expression ends too early; optional selection is written `.?`"),
         ("True", "x.toml:1:1: `True` is not known; write true"),
-        ("data.latest('a', 'b')", "x.toml:1:1: the function `latest` is not known; a resource is model.<definition>.resource.<spec>[\"name\"].attributes"),
+        (
+            "data.latest('a', 'b')",
+            "x.toml:1:1: the function `latest` is not known; a resource is model.<definition>.resource.<spec>[\"name\"].attributes",
+        ),
         ("", "x.toml:1:1: the expression is empty"),
     ];
     for (text, said) in table {
@@ -130,10 +142,13 @@ fn mistakes_say_where_and_what_to_do() {
 fn braces_and_quotes_of_cel_do_not_end_an_expression() {
     let exprs = |text: &str| -> Vec<String> {
         let parts = split(text).unwrap();
-        parts.into_iter().map(|part| match part {
-            Part::Text(text) => format!("t:{text}"),
-            Part::Expr(range) => format!("e:{}", &text[range]),
-        }).collect()
+        parts
+            .into_iter()
+            .map(|part| match part {
+                Part::Text(text) => format!("t:{text}"),
+                Part::Expr(range) => format!("e:{}", &text[range]),
+            })
+            .collect()
     };
     assert_eq!(exprs("a ${{ b }} c"), ["t:a ", "e:b", "t: c"]);
     assert_eq!(exprs(r#"${{ {"a": {"b": "}}"}}["a"]["b"] }}"#), [r#"e:{"a": {"b": "}}"}}["a"]["b"]"#]);

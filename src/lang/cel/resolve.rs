@@ -159,10 +159,14 @@ impl<'s> Resolver<'s> {
     /// The name that an instance's index came to.
     fn name(&mut self, span: &Span, (def, spec): (&str, &str), args: &[Value]) -> Result<ResourceName, usize> {
         let wrong = match args.first() {
-            Some(Value::String(name)) if self.touched.iter().any(|secret| !secret.expose().is_empty() && name.contains(secret.expose())) => {
+            Some(Value::String(name))
+                if self.touched.iter().any(|secret| !secret.expose().is_empty() && name.contains(secret.expose())) =>
+            {
                 "a secret cannot name a resource".to_owned()
             }
-            Some(Value::String(name)) if name.is_empty() || name.contains(char::is_control) => "the name of an instance is empty or no text".to_owned(),
+            Some(Value::String(name)) if name.is_empty() || name.contains(char::is_control) => {
+                "the name of an instance is empty or no text".to_owned()
+            }
             Some(Value::String(name)) => return Ok(ResourceName::new(def, spec, name)),
             Some(Value::Secret(_)) => "a secret cannot name a resource".to_owned(),
             Some(other) => format!("the name of an instance is a string, not {}", other.kind()),

@@ -23,8 +23,7 @@ pub(in crate::lang) fn parse(source: &Arc<Source>) -> (Option<Definition>, Vec<D
     let description = reader.string(&table, "description").map(|text| text.value);
     let global = reader.table(&table, "global", "[global]").map(|table| arguments::read(&mut reader, &table)).unwrap_or_default();
     let methods = methods(&mut reader, &table);
-    let definition =
-        kind.zip(name).map(|(kind, name)| Definition { name, source: Arc::clone(source), kind, description, global, methods });
+    let definition = kind.zip(name).map(|(kind, name)| Definition { name, source: Arc::clone(source), kind, description, global, methods });
     (definition, reader.complaints)
 }
 

@@ -12,6 +12,5 @@ pub(in crate::lang) mod template;
 pub(in crate::lang) mod tree;
 pub(in crate::lang) mod workflow;
 
-
 #[cfg(test)]
 mod tests;

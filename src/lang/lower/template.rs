@@ -21,7 +21,8 @@ impl Template {
 
     /// The template of a text with the way back to its file.
     pub(in crate::lang) fn of_written(written: &Written) -> Result<Self, Vec<Diagnostic>> {
-        let parts = split(&written.value).map_err(|wrong| vec![Diagnostic::yours(wrong.message).at(&written.at(wrong.range), "").help(wrong.help)])?;
+        let parts = split(&written.value)
+            .map_err(|wrong| vec![Diagnostic::yours(wrong.message).at(&written.at(wrong.range), "").help(wrong.help)])?;
         let mut complaints = Vec::new();
         let mut pieces = Vec::new();
         for part in parts {
@@ -65,9 +66,7 @@ impl Template {
         match self {
             Self::Literal(_) => Vec::new(),
             Self::Expr(expr) => vec![expr],
-            Self::Text(pieces) => {
-                pieces.iter().filter_map(|piece| if let Piece::Expr(expr) = piece { Some(expr) } else { None }).collect()
-            }
+            Self::Text(pieces) => pieces.iter().filter_map(|piece| if let Piece::Expr(expr) = piece { Some(expr) } else { None }).collect(),
             Self::List(items) => items.iter().flat_map(|item| item.value.exprs()).collect(),
             Self::Map(fields) => fields.values().flat_map(|field| field.value.exprs()).collect(),
         }
@@ -94,7 +93,9 @@ impl Expr {
         match split(&written.value[all.clone()]) {
             Ok(parts) => match parts.as_slice() {
                 [Part::Expr(range)] => Self::compiled(&written.part(all.start + range.start..all.start + range.end)),
-                _ => Err(vec![Diagnostic::yours("text stands beside the expression").at(&written.inner(), "").help("write one expression")]),
+                _ => {
+                    Err(vec![Diagnostic::yours("text stands beside the expression").at(&written.inner(), "").help("write one expression")])
+                }
             },
             Err(wrong) => Err(vec![Diagnostic::yours(wrong.message).at(&written.inner(), "").help(wrong.help)]),
         }
@@ -161,7 +162,8 @@ fn lost(text: &str, written: &Written) -> Option<Diagnostic> {
         return Some(Diagnostic::yours(message).at(&written.inner(), "").help("write ${{ … }}"));
     }
     let path = |c: char| c.is_alphanumeric() || "._-[]()\"', ?".contains(c);
-    let whole = text == written.value && text.chars().all(path) && !text.contains(". ") && LOST.iter().any(|prefix| text.starts_with(prefix));
+    let whole =
+        text == written.value && text.chars().all(path) && !text.contains(". ") && LOST.iter().any(|prefix| text.starts_with(prefix));
     let closed = !text.starts_with("vault.get(") || text.ends_with(')');
     let single = !text.starts_with("inputs.") && !text.starts_with("model.") || !text.contains(' ') || text.contains('"');
     if whole && closed && single {

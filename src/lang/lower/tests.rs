@@ -38,7 +38,9 @@ fn places_survive_every_kind_of_string() {
     let (definition, complaints) = definition::parse(&source("d.toml", text));
     assert_eq!(lines(&complaints), Vec::<String>::new());
     let definition = definition.unwrap();
-    let at = |name: &str| definition.global[name].template.value.refs().map(|found| format!("{} {}", found.span, found.span.text())).collect::<Vec<_>>();
+    let at = |name: &str| {
+        definition.global[name].template.value.refs().map(|found| format!("{} {}", found.span, found.span.text())).collect::<Vec<_>>()
+    };
     assert_eq!(at("a"), ["d.toml:3:10 inputs.x"]);
     assert_eq!(at("b"), ["d.toml:6:7 inputs.y"]);
     // Escapes move every byte after them: the place is the whole string.
@@ -57,8 +59,14 @@ fn mistakes_in_workflows() {
         (step(""), "w.toml:1:1: a step has no `call`; add `call = \"definition.method\"` or `workflow = \"name\"`"),
         (step("call = \"a.b\"\nafter = [\"c\"]"), "w.toml:4:11: no earlier step is called `c`"),
         (step("call = \"a.b\"\nafter = [\"a\"]"), "w.toml:4:11: step `a` cannot be after itself"),
-        (step("call = \"a.b\"\nalways = \"true\""), "w.toml:4:10: `always` is the string \"true\", expected a boolean; write it without the quotes"),
-        (step("call = \"a.b\"\ntimeout = \"10\""), "w.toml:4:11: `timeout`: `10` has no unit; write a number and a unit: \"90s\", \"10m\", \"2h\", \"1d\"; an integer is seconds"),
+        (
+            step("call = \"a.b\"\nalways = \"true\""),
+            "w.toml:4:10: `always` is the string \"true\", expected a boolean; write it without the quotes",
+        ),
+        (
+            step("call = \"a.b\"\ntimeout = \"10\""),
+            "w.toml:4:11: `timeout`: `10` has no unit; write a number and a unit: \"90s\", \"10m\", \"2h\", \"1d\"; an integer is seconds",
+        ),
         (step("call = \"a.b\"\nretry = { time = 3 }"), "w.toml:4:11: unknown key `time` in `retry`; did you mean `times`?"),
         (step("call = \"a.b\"\nretry = 3"), "w.toml:4:9: `retry` is the integer 3, expected a table"),
         (step("call = \"a.b\"\nwith = { x = '${{ inptus.x }}' }"), "w.toml:4:19: `inptus` is not known; did you mean `inputs`?"),
@@ -66,7 +74,10 @@ fn mistakes_in_workflows() {
         (step("call = \"a.b\"\nif = 'size(inputs.x) >'"), "w.toml:4:23: the expression ends too early"),
         ("[[step]]\nname = \"\"\ncall = \"a.b\"".to_owned(), "w.toml:2:9: the name of a step is empty"),
         ("[[step]]\ncall = \"a.b\"".to_owned(), "w.toml:1:1: a step has no `name`; add `name = \"…\"`"),
-        ("[step]\nname = \"a\"\ncall = \"a.b\"".to_owned(), "w.toml:1:1: `step` is a table, expected a list of tables, each written [[step]]"),
+        (
+            "[step]\nname = \"a\"\ncall = \"a.b\"".to_owned(),
+            "w.toml:1:1: `step` is a table, expected a list of tables, each written [[step]]",
+        ),
         ("description = \"x\"".to_owned(), "w.toml:1:1: a workflow has no `step`; add `[[step]]`"),
         (step("call = \"a.b\"") + &step("call = \"a.b\""), "w.toml:5:9: two steps are called `a`; give each step its own name"),
     ];
@@ -82,11 +93,20 @@ fn mistakes_in_inputs() {
         (input("type = \"strin\""), "w.toml:2:9: `strin` is not a type of inputs; did you mean `string`?"),
         (input(""), "w.toml:1:1: [input.x] has no `type`; add `type = \"string\"`"),
         (input("type = \"integer\"\ndefault = \"3\""), "w.toml:3:11: the default of input `x` is the string \"3\", expected integer"),
-        (input("type = \"string\"\ndefault = \"b\"\nenum = [\"start\"]"), "w.toml:3:11: the default of input `x` is \"b\", expected one of start"),
+        (
+            input("type = \"string\"\ndefault = \"b\"\nenum = [\"start\"]"),
+            "w.toml:3:11: the default of input `x` is \"b\", expected one of start",
+        ),
         (input("type = \"string\"\npattern = \"^[a\""), "w.toml:3:12: `^[a` is not a regular expression: unclosed character class"),
-        (input("type = \"string\"\npattern = \"a+\"\ndefault = \"b\""), "w.toml:4:11: the default of input `x` is \"b\", which does not match `a+`"),
+        (
+            input("type = \"string\"\npattern = \"a+\"\ndefault = \"b\""),
+            "w.toml:4:11: the default of input `x` is \"b\", which does not match `a+`",
+        ),
         (input("type = \"integer\"\npattern = \"a+\""), "w.toml:3:12: `pattern` is for strings, this input is of type integer"),
-        (input("type = \"string\"\nrequired = true"), "w.toml:3:1: unknown key `required` in [input.x]; known keys are type, description, default, pattern, enum"),
+        (
+            input("type = \"string\"\nrequired = true"),
+            "w.toml:3:1: unknown key `required` in [input.x]; known keys are type, description, default, pattern, enum",
+        ),
     ];
     for (text, said) in table {
         assert_eq!(of_workflow(&text).first().map(String::as_str), Some(said), "{text}");

@@ -1,0 +1,39 @@
+# What a developer types; `.ci/run` is what a machine runs.
+
+# Shows the recipes.
+default:
+    @just --list
+
+# Compiles everything, tests included.
+check:
+    cargo check --locked --workspace --all-targets
+
+# Runs every test; real components that are missing are skipped aloud.
+test *ARGS:
+    cargo test --locked {{ ARGS }}
+
+# Everything that must hold before a change lands; installs what is missing.
+ci:
+    bash .ci/run
+
+# Lints, the house rules, and what may be depended on.
+lint:
+    cargo clippy --locked --workspace --all-targets -- -D warnings
+    cargo test --locked --test tidy
+    cargo deny --locked check bans licenses sources
+
+# Known vulnerabilities in dependencies; fetches their database.
+advisories:
+    cargo deny --locked check advisories
+
+# Formats all Rust code.
+fmt:
+    cargo fmt --all
+
+# Runs pmx against the practice fleet: `just lab build stop-calamity`.
+lab *ARGS:
+    cargo run --locked --quiet -- --profile lab {{ ARGS }}
+
+# Draws the project's graph into target/graph.svg.
+graph *TARGETS:
+    cargo run --locked --quiet -- graph {{ TARGETS }} --svg > target/graph.svg

@@ -1,0 +1,79 @@
+//! Asking: confirmation by name, on a terminal or by `--yes NAME`.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, IsTerminal, Write};
+
+use futures_util::future::BoxFuture;
+
+use crate::cli::progress::Progress;
+use crate::exec::engine::{Confirmer, Question};
+use crate::value::Value;
+
+/// Confirms what `--yes` names, and asks for the rest if somebody is there.
+pub struct Asker {
+    yes: BTreeSet<String>,
+    progress: Progress,
+}
+
+impl Asker {
+    /// `yes` are the names that were given on the command line.
+    pub fn new(yes: &[String], progress: Progress) -> Self {
+        Self { yes: yes.iter().cloned().collect(), progress }
+    }
+
+    fn ask(&self, question: &Question) -> bool {
+        if !std::io::stdin().is_terminal() {
+            return false;
+        }
+        self.progress.aside(|| prompt(question, &mut std::io::stdin().lock(), &mut std::io::stderr()))
+    }
+}
+
+impl Confirmer for Asker {
+    fn confirm<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, bool> {
+        // The terminal blocks: only a run that waits for this answer waits here.
+        Box::pin(async move { self.yes.contains(&question.name) || tokio::task::block_in_place(|| self.ask(question)) })
+    }
+}
+
+/// Shows what is known and reads one line: the name for a Destroy, `yes` or the name otherwise.
+fn prompt(question: &Question, input: &mut impl BufRead, output: &mut impl Write) -> bool {
+    let mut show = || -> std::io::Result<()> {
+        if let Some(text) = &question.text {
+            writeln!(output, "{text}")?;
+        }
+        if let Some(Value::Map(attributes)) = &question.attributes {
+            writeln!(output, "{} is about to act on {}:", question.call, question.name)?;
+            for (key, value) in attributes {
+                writeln!(output, "  {key} = {value}")?;
+            }
+        }
+        let what = if question.destroys { "This cannot be undone. Type its name to go on: " } else { "Type yes to go on: " };
+        write!(output, "{what}")?;
+        output.flush()
+    };
+    let mut answer = String::new();
+    if show().is_err() || input.read_line(&mut answer).is_err() {
+        return false;
+    }
+    let answer = answer.trim();
+    answer == question.name || (!question.destroys && answer == "yes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(destroys: bool, typed: &str) -> bool {
+        let question =
+            Question { step: "delete".into(), call: "fleet.delete".into(), name: "slate".into(), attributes: None, text: None, destroys };
+        prompt(&question, &mut typed.as_bytes(), &mut Vec::new())
+    }
+
+    #[test]
+    fn only_the_name_destroys() {
+        assert!(answered(true, "slate\n"));
+        assert!(!answered(true, "yes\n") && !answered(true, "\n") && !answered(true, "") && !answered(true, "slate2\n"));
+        assert!(answered(false, "yes\n") && !answered(false, "no\n"));
+    }
+}

@@ -1,0 +1,37 @@
+//! The environment: read once, here, for all rooms.
+#![expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::cli::args::{Cli, When};
+use crate::name::Actor;
+use crate::ops::front::Front;
+use crate::source::Diagnostic;
+
+/// The surroundings of this invocation, and the choice of colours (`None`: as the terminal has it).
+pub fn read(cli: &Cli) -> (Result<Front, Diagnostic>, Option<bool>) {
+    let env: BTreeMap<String, String> =
+        std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?))).collect();
+    let colour = match cli.color {
+        When::Always => Some(true),
+        When::Never => Some(false),
+        When::Auto => env.get("NO_COLOR").filter(|set| !set.is_empty()).map(|_| false),
+    };
+    (front(cli, env), colour)
+}
+
+fn front(cli: &Cli, env: BTreeMap<String, String>) -> Result<Front, Diagnostic> {
+    let here = std::env::current_dir().map_err(|error| Diagnostic::yours(format!("the working directory is gone: {error}")))?;
+    let cwd = match &cli.directory {
+        Some(dir) => here.join(dir),
+        None => here,
+    };
+    let home = env.get("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    let config = env.get("XDG_CONFIG_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let config = config.or_else(|| home.as_ref().map(|home| home.join(".config"))).map(|dir| dir.join("pmx"));
+    let user = env.get("USER").or_else(|| env.get("LOGNAME")).cloned().unwrap_or_else(|| "unknown".to_owned());
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned());
+    let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("pmx"));
+    Ok(Front { cwd, home, config, env, profile: cli.profile.clone(), actor: Actor::new("cli", &format!("{user}@{host}")), program })
+}

@@ -1,0 +1,92 @@
+//! The herald: stamps every event of a run, tells the listeners, and keeps those lines that belong into the journal until the next transaction.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::event::{Event, Stamped};
+use crate::exec::keeper::Keeper;
+use crate::name::RunId;
+use crate::secret::Redactor;
+use crate::store::Store;
+use crate::store::words::{Commit, StoreError, Version};
+use crate::wire::clock::Clock;
+
+/// Hears every event as it happens. Must not block: a slow reader keeps a queue of its own.
+pub type Listener = Arc<dyn Fn(&Stamped) + Send + Sync>;
+
+/// One per run; cheap to clone.
+#[derive(Clone)]
+pub struct Herald {
+    run: RunId,
+    clock: Arc<dyn Clock>,
+    redactor: Redactor,
+    listener: Listener,
+    keeper: Keeper,
+    pending: Arc<Mutex<Vec<Stamped>>>,
+}
+
+impl Herald {
+    /// A herald of `run`.
+    pub fn new(run: RunId, keeper: Keeper, clock: Arc<dyn Clock>, redactor: Redactor, listener: Listener) -> Self {
+        Self { run, clock, redactor, listener, keeper, pending: Arc::default() }
+    }
+
+    /// Something happened. It reaches the journal with the next transaction of the run.
+    pub fn tell(&self, event: Event) {
+        let stamped = Stamped { at: self.clock.now(), event: self.clean(event) };
+        (self.listener)(&stamped);
+        if journaled(&stamped.event) {
+            self.pending.lock().unwrap_or_else(PoisonError::into_inner).push(stamped);
+        }
+    }
+
+    /// Something happened, and nothing may go on before it is in the journal, synced.
+    pub async fn record(&self, event: Event) -> Result<(), StoreError> {
+        self.tell(event);
+        self.commit(|_| Ok(Commit::default())).await.map(drop)
+    }
+
+    /// One transaction: what `build` makes on the store's thread, together with the journal lines that wait.
+    pub async fn commit(
+        &self,
+        build: impl FnOnce(&mut dyn Store) -> Result<Commit, StoreError> + Send + 'static,
+    ) -> Result<Vec<Version>, StoreError> {
+        let lines = std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner));
+        let (run, kept) = (self.run.clone(), lines.clone());
+        let job = move |store: &mut dyn Store| {
+            let mut commit = build(store)?;
+            commit.journal = Some((run, lines));
+            store.commit(commit)
+        };
+        let result = self.keeper.call(job).await;
+        if result.is_err() {
+            // The lines happened all the same: they go into the next transaction, in front.
+            self.pending.lock().unwrap_or_else(PoisonError::into_inner).splice(0..0, kept);
+        }
+        result
+    }
+
+    /// `text` without any secret.
+    pub fn redacted(&self, text: &str) -> String {
+        self.redactor.clean(text)
+    }
+
+    fn clean(&self, event: Event) -> Event {
+        let clean = |text: String| self.redactor.clean(&text);
+        match event {
+            Event::Output { step, stream, line } => Event::Output { step, stream, line: clean(line) },
+            Event::Warning { step, message } => Event::Warning { step, message: clean(message) },
+            Event::Phase { step, phase, deadline } => Event::Phase { step, phase: clean(phase), deadline },
+            Event::Retry { step, attempt, reason } => Event::Retry { step, attempt, reason: clean(reason) },
+            Event::ActionStarted { step, call, why } => Event::ActionStarted { step, call, why: clean(why) },
+            Event::ActionFinished { step, call, ending, summary, seconds } => {
+                Event::ActionFinished { step, call, ending, summary: clean(summary), seconds }
+            }
+            other => other,
+        }
+    }
+}
+
+/// Output lines are kept as the action's log, phases are for people who watch.
+const fn journaled(event: &Event) -> bool {
+    !matches!(event, Event::Output { .. } | Event::Phase { .. })
+}

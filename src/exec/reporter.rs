@@ -1,0 +1,100 @@
+//! The reporter: what a method tells while it runs becomes events, its log, and journal lines.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+
+use crate::event::{Event, Stream};
+use crate::exec::engine::Stop;
+use crate::exec::herald::Herald;
+use crate::model::contract;
+
+/// How much of an action's log is kept, in bytes; beyond it the oldest lines go.
+const LOG_KEPT: usize = 4 << 20;
+
+/// Takes the progress of one action.
+pub struct Reporter {
+    step: String,
+    herald: Herald,
+    stop: watch::Receiver<Stop>,
+    log: Mutex<Log>,
+}
+
+#[derive(Default)]
+struct Log {
+    lines: VecDeque<String>,
+    bytes: usize,
+    dropped: u64,
+}
+
+impl Reporter {
+    /// A reporter for `step`.
+    pub fn new(step: &str, herald: Herald, stop: watch::Receiver<Stop>) -> Arc<Self> {
+        Arc::new(Self { step: step.to_owned(), herald, stop, log: Mutex::default() })
+    }
+
+    /// The log so far as one text, redacted; `None` when nothing was said.
+    pub fn log(&self) -> Option<String> {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        if log.lines.is_empty() {
+            return None;
+        }
+        let mut text = String::with_capacity(log.bytes + 64);
+        if log.dropped > 0 {
+            text.push_str(&format!("({} earlier lines were dropped)\n", log.dropped));
+        }
+        for line in &log.lines {
+            text.push_str(line);
+            text.push('\n');
+        }
+        Some(text)
+    }
+}
+
+impl contract::Reporter for Reporter {
+    fn phase(&self, phase: &str, deadline: Option<Duration>) {
+        let deadline = deadline.map(|d| d.as_secs());
+        self.herald.tell(Event::Phase { step: self.step.clone(), phase: phase.to_owned(), deadline });
+    }
+
+    fn line(&self, stream: Stream, line: &str) {
+        {
+            let kept = self.herald.redacted(line);
+            let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+            log.bytes += kept.len() + 1;
+            log.lines.push_back(kept);
+            while log.bytes > LOG_KEPT {
+                let Some(oldest) = log.lines.pop_front() else { break };
+                log.bytes -= oldest.len() + 1;
+                log.dropped += 1;
+            }
+        }
+        self.herald.tell(Event::Output { step: self.step.clone(), stream, line: line.to_owned() });
+    }
+
+    fn warn(&self, message: &str) {
+        self.herald.tell(Event::Warning { step: Some(self.step.clone()), message: message.to_owned() });
+    }
+
+    fn task<'a>(&'a self, id: &'a str) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let event = Event::Task { step: self.step.clone(), id: id.to_owned() };
+            if let Err(error) = self.herald.record(event).await {
+                self.warn(&format!("the id of task {id} could not be written to the journal: {error}"));
+            }
+        })
+    }
+
+    fn cancelled(&self) -> BoxFuture<'_, ()> {
+        let mut stop = self.stop.clone();
+        Box::pin(async move {
+            // The sender lives as long as the run; if it is gone, nobody can cancel any more.
+            if stop.wait_for(|stop| *stop == Stop::Running).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        })
+    }
+}

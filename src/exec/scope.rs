@@ -1,0 +1,170 @@
+//! Scopes: what an action's expressions see, answered from the store at the moment the action starts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::exec::engine::Engine;
+use crate::exec::view::Held;
+use crate::lang::template::{Absent, Each, Evaluated, Scope, Seen};
+use crate::name::{ResourceName, ResourcePattern};
+use crate::plan::graph::{Frame, InputValue};
+use crate::secret::Secret;
+use crate::source::Diagnostic;
+use crate::value::{Map, Value};
+
+/// One frame of one action, inputs evaluated. Blocks on the store: only for threads that may.
+pub struct RunScope<'a> {
+    engine: &'a Engine,
+    inputs: Map,
+    each: Option<Each>,
+    def: &'a str,
+}
+
+/// How deep inputs may be handed from workflow to workflow; lowering refuses more.
+const DEEPEST: usize = 40;
+
+impl<'a> RunScope<'a> {
+    /// Evaluates the inputs of `frame`, those that come from outer frames too; `reads` learns what they read. `each` is the item of a loop that was
+    /// expanded during the run.
+    pub fn new(
+        engine: &'a Engine,
+        frame: &Frame,
+        each: Option<&Each>,
+        def: &'a str,
+        reads: &mut Vec<ResourceName>,
+    ) -> Result<Self, Diagnostic> {
+        Self::nested(engine, frame, each, def, (reads, 0))
+    }
+
+    fn nested(
+        engine: &'a Engine,
+        frame: &Frame,
+        each: Option<&Each>,
+        def: &'a str,
+        (reads, depth): (&mut Vec<ResourceName>, usize),
+    ) -> Result<Self, Diagnostic> {
+        let mut inputs = Map::new();
+        // Equal outer frames are one Arc, so each is evaluated once per action.
+        let mut outer: Vec<(*const Frame, Self)> = Vec::new();
+        for (name, value) in &frame.inputs {
+            let value = match value {
+                InputValue::Known(value) => value.clone(),
+                InputValue::Late(template, from) if depth < DEEPEST => {
+                    let id = Arc::as_ptr(from);
+                    let index = match outer.iter().position(|(known, _)| *known == id) {
+                        Some(index) => index,
+                        None => {
+                            outer.push((id, Self::nested(engine, from, each, def, (&mut *reads, depth + 1))?));
+                            outer.len() - 1
+                        }
+                    };
+                    let Evaluated { value, reads: read } = template.value.eval(&outer[index].1)?;
+                    reads.extend(read);
+                    value
+                }
+                InputValue::Late(template, _) => {
+                    return Err(Diagnostic::yours("inputs are handed on through too many workflows").at(&template.span, ""));
+                }
+            };
+            inputs.insert(name.clone(), value);
+        }
+        Ok(Self { engine, inputs, each: frame.each.clone().or_else(|| each.cloned()), def })
+    }
+}
+
+fn seen(held: Held) -> Seen {
+    Seen { attributes: held.attributes, version: held.version.number, at: held.version.made.at, run: held.version.made.run }
+}
+
+fn broken(error: &dyn std::fmt::Display) -> Absent {
+    Absent { message: error.to_string(), help: Some("`pmx fsck` tells what is lost".to_owned()) }
+}
+
+impl Scope for RunScope<'_> {
+    fn inputs(&self) -> &Map {
+        &self.inputs
+    }
+
+    fn resource(&self, name: &ResourceName) -> Result<Seen, Absent> {
+        let name = &self.engine.settings.variants.same_inputs(name, &self.inputs).map_err(|input| Absent {
+            message: format!("{name} is kept apart by the input `{input}`, which is not given here"),
+            help: None,
+        })?;
+        match self.engine.view.head_blocking(name) {
+            Ok(Some(held)) => Ok(seen(held)),
+            Ok(None) => Err(Absent { message: format!("no version of {name} yet"), help: Some(self.engine.planner.how_to_read(name)) }),
+            Err(error) => Err(broken(&error)),
+        }
+    }
+
+    fn instances(&self, def: &str, spec: &str) -> Result<Vec<(String, Seen)>, Absent> {
+        let pattern = ResourcePattern::all(def, spec);
+        let heads = self.engine.view.keeper.call_blocking(move |store| store.heads(Some(&pattern))).map_err(|e| broken(&e))?;
+        heads
+            .into_iter()
+            .filter_map(|version| {
+                let held = self.engine.view.head_blocking(&version.resource).map_err(|e| broken(&e)).transpose()?;
+                Some(held.map(|held| (version.resource.instance, seen(held))))
+            })
+            .collect()
+    }
+
+    fn vault(&self, vault: &str, key: &str) -> Result<Secret, Absent> {
+        self.engine.secrets.get_blocking(vault, key)
+    }
+
+    fn each(&self) -> Option<Each> {
+        self.each.clone()
+    }
+
+    fn run(&self) -> Map {
+        let who = &self.engine.who;
+        let targets = who.targets.iter().map(|target| Value::from(target.as_str())).collect::<Vec<_>>();
+        Map::from([
+            ("id".to_owned(), who.run.as_str().into()),
+            ("actor".to_owned(), who.actor.as_str().into()),
+            ("targets".to_owned(), Value::List(targets)),
+        ])
+    }
+
+    fn this(&self) -> Map {
+        Map::from([("name".to_owned(), self.def.into())])
+    }
+
+    fn env(&self, name: &str) -> Option<String> {
+        self.engine.env.get(name).cloned()
+    }
+
+    fn why_missing(&self, name: &ResourceName, field: &str) -> Option<String> {
+        let (name, field) = (name.clone(), field.to_owned());
+        self.engine.view.keeper.call_blocking(move |store| lost_since(store, &name, &field))
+    }
+}
+
+/// How far back to look for the version that still had a field.
+const LOOK_BACK: usize = 200;
+
+/// `fleet/vm/calamity has had no ip since 2026-11-23T14:02:11Z, when run 7f3a2b1 (fleet.stop) wrote version 12`.
+fn lost_since(store: &mut dyn crate::store::Store, name: &ResourceName, field: &str) -> Option<String> {
+    let chain = store.chain(name, None, LOOK_BACK).ok()?;
+    let mut first_without = None;
+    for version in chain {
+        let attributes = crate::exec::view::attributes(store, None, &version).ok()?;
+        if attributes.get(field).is_some_and(|value| *value != Value::Null) {
+            break;
+        }
+        first_without = Some(version);
+    }
+    let version = first_without?;
+    let made = &version.made;
+    Some(format!(
+        "{name} has had no {field} since {}, when run {} ({}) wrote version {}",
+        made.at,
+        made.run.short(),
+        made.call,
+        version.number
+    ))
+}
+
+/// The environment as it was when pmx started.
+pub type Environment = BTreeMap<String, String>;

@@ -1,0 +1,217 @@
+//! The state of a run's actions: who waits for whom, who may start, and what a failure takes with it.
+
+use std::collections::BTreeSet;
+
+use crate::event::Ending;
+use crate::plan::graph::{ActionId, Conflict, Edge};
+
+/// Where an action stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Waits for so many predecessors.
+    Waiting(usize),
+    /// All predecessors have ended: it may start.
+    Ready,
+    /// It runs.
+    Running,
+    /// It ended so.
+    Ended(Ending),
+}
+
+/// What an ended action means to those that wait for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Go on.
+    Fine,
+    /// It failed or was not reached: dependents do not run, for this reason.
+    Broken(String),
+    /// It failed, but its step is optional: only those that read its value do not run.
+    OptionalBroken(String),
+}
+
+/// What an action needs to know of its predecessors when it becomes ready.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inherited {
+    /// Why it must not run, from the first broken predecessor.
+    pub broken: Option<String>,
+    /// Whether a predecessor, or one of theirs, has begun an effect.
+    pub effect_begun: bool,
+}
+
+/// The states of all actions; the only place that changes them.
+#[derive(Debug, Default)]
+pub struct States {
+    states: Vec<State>,
+    inherited: Vec<Inherited>,
+    successors: Vec<Vec<(ActionId, bool)>>,
+    ready: BTreeSet<ActionId>,
+    open: usize,
+}
+
+impl States {
+    /// All actions waiting, those without predecessors ready. `count` actions, edges from lower to higher ids.
+    pub fn new(count: usize, edges: &[Edge]) -> Self {
+        let mut states = Self::default();
+        states.extend(count, edges);
+        states
+    }
+
+    /// Adds `count` actions with `edges` among all actions; edges may come from ended ones.
+    pub fn extend(&mut self, count: usize, edges: &[Edge]) {
+        let first = self.states.len();
+        self.states.resize(first + count, State::Waiting(0));
+        self.inherited.resize(first + count, Inherited::default());
+        self.successors.resize(first + count, Vec::new());
+        self.open += count;
+        for edge in edges {
+            let by_value = matches!(edge.why, Conflict::Value { .. });
+            let known = &mut self.successors[edge.from.index()];
+            match known.iter_mut().find(|(to, _)| *to == edge.to) {
+                Some((_, value)) => *value |= by_value,
+                None => {
+                    known.push((edge.to, by_value));
+                    if let State::Waiting(count) = &mut self.states[edge.to.index()] {
+                        *count += 1;
+                    }
+                }
+            }
+        }
+        for index in first..self.states.len() {
+            if self.states[index] == State::Waiting(0) {
+                self.set(ActionId(u32::try_from(index).unwrap_or(u32::MAX)), State::Ready);
+            }
+        }
+    }
+
+    /// The ready actions, lowest id first.
+    pub fn ready(&self) -> impl Iterator<Item = ActionId> + '_ {
+        self.ready.iter().copied()
+    }
+
+    /// How many have not ended.
+    pub const fn open(&self) -> usize {
+        self.open
+    }
+
+    /// What an action inherits from its predecessors so far.
+    pub fn inherited(&self, id: ActionId) -> &Inherited {
+        &self.inherited[id.index()]
+    }
+
+    /// The action starts. Precondition: it is ready.
+    pub fn start(&mut self, id: ActionId) {
+        debug_assert_eq!(self.states[id.index()], State::Ready);
+        self.set(id, State::Running);
+    }
+
+    /// The action ended; its successors learn what it means to them. `effect_begun`: it has touched the world, or tried to.
+    pub fn end(&mut self, id: ActionId, ending: Ending, verdict: &Verdict, effect_begun: bool) {
+        self.set(id, State::Ended(ending));
+        self.open -= 1;
+        let passed_on = effect_begun || self.inherited[id.index()].effect_begun;
+        for (to, by_value) in std::mem::take(&mut self.successors[id.index()]) {
+            let inherited = &mut self.inherited[to.index()];
+            inherited.effect_begun |= passed_on;
+            let reason = match verdict {
+                Verdict::Broken(reason) => Some(reason),
+                Verdict::OptionalBroken(reason) if by_value => Some(reason),
+                _ => None,
+            };
+            if inherited.broken.is_none() {
+                inherited.broken = reason.cloned();
+            }
+            if let State::Waiting(count) = &mut self.states[to.index()] {
+                *count -= 1;
+                if *count == 0 {
+                    self.set(to, State::Ready);
+                }
+            }
+        }
+    }
+
+    /// Makes the successors of `parent` wait for `children` as well. For a loop whose items became actions of their own; `parent` itself ends as usual.
+    pub fn adopt(&mut self, parent: ActionId, children: &[ActionId]) {
+        let successors = self.successors[parent.index()].clone();
+        for child in children {
+            let inherited = self.inherited[parent.index()].clone();
+            self.inherited[child.index()] = inherited;
+            for (successor, by_value) in &successors {
+                self.successors[child.index()].push((*successor, *by_value));
+                if let State::Waiting(count) = &mut self.states[successor.index()] {
+                    *count += 1;
+                }
+            }
+        }
+    }
+
+    /// The one function that changes a state; keeps the set of ready actions true.
+    fn set(&mut self, id: ActionId, state: State) {
+        if state == State::Ready {
+            self.ready.insert(id);
+        } else {
+            self.ready.remove(&id);
+        }
+        self.states[id.index()] = state;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::Place;
+
+    fn edge(from: u32, to: u32) -> Edge {
+        Edge { from: ActionId(from), to: ActionId(to), why: Conflict::Place(Place::Host("h".into())) }
+    }
+
+    fn ready(states: &States) -> Vec<u32> {
+        states.ready().map(|id| id.0).collect()
+    }
+
+    #[test]
+    fn an_action_is_ready_the_moment_its_own_predecessors_ended() {
+        // 0 → 2, 1 → 3: no barrier between "levels".
+        let mut states = States::new(4, &[edge(0, 2), edge(1, 3)]);
+        assert_eq!(ready(&states), [0, 1]);
+        states.start(ActionId(0));
+        states.start(ActionId(1));
+        states.end(ActionId(0), Ending::Done, &Verdict::Fine, false);
+        assert_eq!(ready(&states), [2]);
+    }
+
+    #[test]
+    fn failure_crosses_every_edge_and_optional_failure_only_values() {
+        let mut states = States::new(3, &[edge(0, 1), edge(0, 2)]);
+        states.start(ActionId(0));
+        states.end(ActionId(0), Ending::Failed, &Verdict::OptionalBroken("it failed".into()), true);
+        assert_eq!(states.inherited(ActionId(1)), &Inherited { broken: None, effect_begun: true });
+        states.start(ActionId(1));
+        states.end(ActionId(1), Ending::Failed, &Verdict::Broken("no".into()), false);
+        assert_eq!(ready(&states), [2]);
+        assert_eq!(states.open(), 1);
+    }
+
+    #[test]
+    fn two_edges_between_a_pair_count_once() {
+        let mut states = States::new(2, &[edge(0, 1), edge(0, 1)]);
+        states.start(ActionId(0));
+        states.end(ActionId(0), Ending::Done, &Verdict::Fine, false);
+        assert_eq!(ready(&states), [1]);
+    }
+
+    #[test]
+    fn a_loop_hands_its_successors_to_its_items() {
+        let mut states = States::new(2, &[edge(0, 1)]);
+        states.start(ActionId(0));
+        states.extend(2, &[]);
+        states.adopt(ActionId(0), &[ActionId(2), ActionId(3)]);
+        states.end(ActionId(0), Ending::Done, &Verdict::Fine, false);
+        assert_eq!(ready(&states), [2, 3]);
+        for id in [2, 3] {
+            states.start(ActionId(id));
+            states.end(ActionId(id), Ending::Done, &Verdict::Fine, true);
+        }
+        assert_eq!(ready(&states), [1]);
+        assert!(states.inherited(ActionId(1)).effect_begun);
+    }
+}

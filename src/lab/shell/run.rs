@@ -1,0 +1,698 @@
+//! The interpreter: walks the tree over a practice machine.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::builtin;
+use super::io::{Input, Io, Sink, Source, take};
+use super::parse::{self, BadScript};
+use super::tree::{Compound, Node, Redirect, Simple, Target};
+use crate::lab::host::files::{FileError, Files, Kind, Node as FileNode, normalise};
+use crate::lab::host::{HostState, time};
+use crate::lab::machine::Machine;
+
+/// Commands that one exec may run; a script that goes on for ever ends here, with 137.
+const BUDGET: u64 = 200_000;
+/// Functions and substitutions inside each other.
+const MAX_DEPTH: usize = 60;
+/// Stack of a thread that interprets; sixty levels of a debug build need about two of these megabytes.
+pub const STACK: usize = 16 << 20;
+
+/// A command that is not part of the shell: it gets a shell of its own (environment, directory, streams) and its arguments, name first, and
+/// returns its status.
+pub type Program = fn(&mut Shell, &[String]) -> i32;
+
+/// The machine seen from a process: which one, inside of what, as whom.
+#[derive(Clone)]
+pub struct World {
+    /// The machine.
+    pub machine: Arc<dyn Machine>,
+    /// The container that the process runs in; none on the host itself.
+    pub container: Option<String>,
+    /// The user's name.
+    pub user: String,
+    /// Set when the process is to end.
+    pub cancel: Arc<AtomicBool>,
+    /// Finds a program by name, given whether it is wanted inside a container.
+    pub programs: fn(&World, &str) -> Option<Program>,
+    spent: Arc<AtomicU64>,
+}
+
+impl World {
+    /// The host itself, seen by `user`.
+    #[must_use]
+    pub fn new(machine: Arc<dyn Machine>, user: &str, programs: fn(&World, &str) -> Option<Program>) -> Self {
+        Self { machine, container: None, user: user.to_owned(), cancel: Arc::default(), programs, spent: Arc::default() }
+    }
+
+    /// Runs `act` on the machine's inside.
+    pub fn host<R>(&self, act: impl FnOnce(&mut HostState) -> R) -> R {
+        let full = self.machine.faults().disk_full;
+        let (mut act, mut result) = (Some(act), None);
+        self.machine.with(&mut |host| {
+            host.files.full = full;
+            host.settle(time::now_ms());
+            result = act.take().map(|act| act(host));
+        });
+        result.expect("Machine::with runs its change")
+    }
+
+    /// Runs `act` on the files that this process sees.
+    pub fn files<R>(&self, act: impl FnOnce(&mut Files) -> R) -> R {
+        self.host(|host| match self.container.as_ref().and_then(|name| host.docker.containers.get_mut(name)) {
+            Some(container) => act(&mut container.files),
+            None => act(&mut host.files),
+        })
+    }
+
+    /// The content of a file, those of `/proc` and `/sys` included.
+    pub fn read(&self, path: &str) -> Result<Vec<u8>, FileError> {
+        if path == "/dev/null" {
+            return Ok(Vec::new());
+        }
+        if let Some(text) = self.host(|host| host.virtual_file(path)) {
+            return Ok(text.into_bytes());
+        }
+        self.files(|files| files.read(path)).map(|bytes| bytes.to_vec())
+    }
+
+    /// What stands at a path, those of `/proc`, `/sys` and `/dev` included.
+    pub fn stat(&self, path: &str, follow: bool) -> Result<FileNode, FileError> {
+        if let Some(text) = self.host(|host| host.virtual_file(path)) {
+            return Ok(FileNode { kind: Kind::File(Arc::new(text.into_bytes())), mode: 0o444, uid: 0, gid: 0, mtime: 0 });
+        }
+        self.files(|files| if follow { files.stat(path).cloned() } else { files.lstat(path).cloned() })
+    }
+
+    /// Waits so many seconds of the machine's time; false when the process is to end instead.
+    #[must_use]
+    pub fn wait(&self, seconds: f64) -> bool {
+        let pace = self.machine.faults().pace.clamp(0.0, 1000.0);
+        let mut left = Duration::try_from_secs_f64((seconds * pace).clamp(0.0, 1e6)).unwrap_or_default();
+        while !left.is_zero() && !self.cancelled() {
+            let step = left.min(Duration::from_millis(10));
+            time::pause(step);
+            left -= step;
+        }
+        !self.cancelled()
+    }
+
+    /// Whether the process is to end.
+    #[must_use]
+    pub fn cancelled(&self) -> bool {
+        self.cancel.load(Ordering::Relaxed)
+    }
+}
+
+/// What a command asks of the loops, functions and scripts around it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flow {
+    Break(u32),
+    Continue(u32),
+    Return,
+    Exit,
+}
+
+/// A variable.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Var {
+    pub value: String,
+    pub exported: bool,
+}
+
+/// What `set` and `trap` change.
+#[derive(Debug, Clone)]
+pub(super) struct Options {
+    pub errexit: bool,
+    pub nounset: bool,
+    pub on_exit: Option<String>,
+    pub umask: u32,
+}
+
+/// A shell process.
+#[derive(Clone)]
+pub struct Shell {
+    /// The machine.
+    pub world: World,
+    /// Standard streams.
+    pub io: Io,
+    /// The working directory, absolute.
+    pub cwd: String,
+    /// Status of the last command.
+    pub last: i32,
+    pub(super) vars: BTreeMap<String, Var>,
+    pub(super) args: Vec<String>,
+    pub(super) functions: BTreeMap<String, Arc<Node>>,
+    pub(super) options: Options,
+    pub(super) flow: Option<Flow>,
+    /// Conditions that we are inside of; in one, a failure does not end a `set -e` shell.
+    pub(super) tested: u32,
+    pub(super) depth: usize,
+    pub(super) line: usize,
+}
+
+impl Shell {
+    /// A login of the world's user.
+    #[must_use]
+    pub fn new(world: World, io: Io) -> Self {
+        let home = match world.user.as_str() {
+            "root" => "/root".to_owned(),
+            user => format!("/home/{user}"),
+        };
+        let cwd =
+            if world.stat(&home, true).is_ok_and(|n| n.is_dir()) && world.container.is_none() { home.clone() } else { "/".to_owned() };
+        let mut shell = Self {
+            io,
+            cwd,
+            last: 0,
+            vars: BTreeMap::new(),
+            args: vec!["sh".to_owned()],
+            functions: BTreeMap::new(),
+            options: Options { errexit: false, nounset: false, on_exit: None, umask: 0o022 },
+            flow: None,
+            tested: 0,
+            depth: 0,
+            line: 1,
+            world,
+        };
+        let user = shell.world.user.clone();
+        let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+        for (name, value) in [("HOME", home.as_str()), ("USER", &user), ("LOGNAME", &user), ("SHELL", "/bin/sh"), ("PATH", path)] {
+            shell.export(name, value);
+        }
+        shell
+    }
+
+    /// Sets an environment variable.
+    pub fn export(&mut self, name: &str, value: &str) {
+        self.vars.insert(name.to_owned(), Var { value: value.to_owned(), exported: true });
+    }
+
+    /// The exported variables.
+    pub fn environment(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.vars.iter().filter(|(_, v)| v.exported).map(|(k, v)| (k.as_str(), v.value.as_str()))
+    }
+
+    /// A variable's value; empty when it is not set.
+    #[must_use]
+    pub fn get(&self, name: &str) -> &str {
+        self.vars.get(name).map_or("", |v| &v.value)
+    }
+
+    /// Sets `$0` and the positional parameters.
+    pub fn set_args(&mut self, args: Vec<String>) {
+        self.args = args;
+    }
+
+    /// The permissions of a new file that asks for `mode`.
+    #[must_use]
+    pub fn new_mode(&self, mode: u32) -> u32 {
+        mode & !self.options.umask
+    }
+
+    /// An absolute path from one that a command was given.
+    #[must_use]
+    pub fn path(&self, path: &str) -> String {
+        normalise(&self.cwd, path)
+    }
+
+    /// Writes to standard output.
+    pub fn out(&self, text: &str) -> bool {
+        self.io.stdout.write(text.as_bytes())
+    }
+
+    /// Writes a line to standard error.
+    pub fn complain(&self, text: &str) {
+        self.io.stderr.write(format!("{text}\n").as_bytes());
+    }
+
+    /// Writes a message of the shell itself to standard error.
+    pub(super) fn fault(&self, text: &str) {
+        let name = self.args.first().map_or("sh", String::as_str);
+        self.complain(&format!("{name}: {}: {text}", self.line));
+    }
+
+    /// Runs a whole script and then what `trap … EXIT` asked for; the status is the script's.
+    pub fn script(&mut self, text: &str) -> i32 {
+        match parse::script(text) {
+            Ok(node) => {
+                self.node(&node);
+            }
+            Err(bad) => self.bad(&bad),
+        }
+        self.finish()
+    }
+
+    /// Reads commands from standard input, line by line, and runs each when it is whole.
+    pub fn interact(&mut self) -> i32 {
+        let mut text = String::new();
+        while self.flow.is_none() && !self.world.cancelled() {
+            let line = self.io.stdin.read_line();
+            let at_end = line.is_none();
+            text.push_str(&String::from_utf8_lossy(&line.unwrap_or_default()));
+            match parse::script(&text) {
+                Err(BadScript::Incomplete) if !at_end => continue,
+                Ok(node) => {
+                    self.node(&node);
+                }
+                Err(bad) => self.bad(&bad),
+            }
+            text.clear();
+            if at_end {
+                break;
+            }
+        }
+        self.finish()
+    }
+
+    fn bad(&mut self, bad: &BadScript) {
+        match bad {
+            BadScript::Incomplete => self.fault("Syntax error: end of file unexpected"),
+            BadScript::Syntax(line, what) => {
+                self.line = *line;
+                self.fault(&format!("Syntax error: {what}"));
+            }
+        }
+        (self.last, self.flow) = (2, Some(Flow::Exit));
+    }
+
+    fn finish(&mut self) -> i32 {
+        let status = self.last;
+        self.flow = None;
+        if let Some(Ok(node)) = self.options.on_exit.take().map(|text| parse::script(&text)) {
+            self.node(&node);
+        }
+        status
+    }
+
+    /// Runs a program by name, as `env`, `timeout` and the like do; 127 and a complaint when there is none.
+    pub fn program(&mut self, args: &[String]) -> i32 {
+        let Some(name) = args.first() else { return 0 };
+        let base = name.rsplit('/').next().unwrap_or(name);
+        if let Some(program) = (self.world.programs)(&self.world, base) {
+            return program(self, args);
+        }
+        match builtin::find(base) {
+            Some(builtin) if builtin::has_program(base) => builtin(self, args),
+            _ => {
+                self.complain(&format!("{name}: not found"));
+                127
+            }
+        }
+    }
+
+    /// Runs one node; the status is also kept in `last`.
+    pub(super) fn node(&mut self, node: &Node) -> i32 {
+        if self.world.cancelled() || self.world.spent.fetch_add(1, Ordering::Relaxed) > BUDGET {
+            (self.flow, self.last) = (Some(Flow::Exit), 137);
+            return 137;
+        }
+        self.last = match node {
+            Node::List(nodes) => {
+                // An empty list has the status 0 only where a list may be empty: a script of comments.
+                let mut status = if nodes.is_empty() { 0 } else { self.last };
+                for node in nodes {
+                    status = self.node(node);
+                    if self.flow.is_some() {
+                        break;
+                    }
+                }
+                return status;
+            }
+            Node::Chain { first, then, or } => {
+                self.tested += 1;
+                let status = self.node(first);
+                self.tested -= 1;
+                if self.flow.is_some() || (status == 0) == *or { status } else { self.node(then) }
+            }
+            Node::Simple(simple) => self.simple(simple),
+            Node::Pipe { not, parts } => self.pipe(*not, parts),
+            Node::Background(inner) => self.background(inner),
+            Node::Compound { body, redirects } => self.compound(body, redirects),
+            Node::Function { name, body } => {
+                self.functions.insert(name.clone(), Arc::new((**body).clone()));
+                0
+            }
+        };
+        let plain = matches!(node, Node::Simple(_) | Node::Compound { .. }) || matches!(node, Node::Pipe { not: false, .. });
+        if plain && self.last != 0 && self.options.errexit && self.tested == 0 && self.flow.is_none() {
+            self.flow = Some(Flow::Exit);
+        }
+        self.last
+    }
+
+    /// A copy that runs as its own process: what it changes is its own.
+    pub(super) fn subshell(&self) -> Self {
+        let mut shell = self.clone();
+        shell.options.on_exit = None;
+        shell.depth += 1;
+        shell
+    }
+
+    fn pipe(&mut self, not: bool, parts: &[Node]) -> i32 {
+        self.tested += u32::from(not);
+        let mut stdin = self.io.stdin.clone();
+        let mut status = 0;
+        for (i, part) in parts.iter().enumerate() {
+            let mut shell = if parts.len() == 1 { self.clone() } else { self.subshell() };
+            shell.io.stdin = stdin.clone();
+            let (sink, buffer) = Sink::buffer();
+            if i + 1 < parts.len() {
+                shell.io.stdout = sink;
+            }
+            status = shell.node(part);
+            if parts.len() == 1 {
+                shell.tested -= u32::from(not);
+                *self = shell;
+                self.tested += u32::from(not);
+            }
+            stdin = Input::bytes(take(&buffer));
+        }
+        self.tested -= u32::from(not);
+        if not { i32::from(status == 0) } else { status }
+    }
+
+    fn background(&mut self, node: &Node) -> i32 {
+        let (mut shell, node) = (self.subshell(), node.clone());
+        shell.io.stdin = Input::new(Source::Empty);
+        let started = std::thread::Builder::new().stack_size(STACK).spawn(move || {
+            shell.node(&node);
+        });
+        match started {
+            Ok(_) => 0,
+            Err(_) => {
+                self.fault("Cannot fork");
+                2
+            }
+        }
+    }
+
+    fn compound(&mut self, body: &Compound, redirects: &[Redirect]) -> i32 {
+        let before = self.io.clone();
+        let status = if self.redirect(redirects) { self.compound_body(body) } else { 2 };
+        self.io = before;
+        status
+    }
+
+    fn compound_body(&mut self, body: &Compound) -> i32 {
+        match body {
+            Compound::Group(inner) => self.node(inner),
+            Compound::Subshell(inner) => {
+                if self.depth >= MAX_DEPTH {
+                    self.fault("Cannot fork");
+                    return 2;
+                }
+                let mut shell = self.subshell();
+                shell.node(inner);
+                shell.finish()
+            }
+            Compound::If { arms, otherwise } => {
+                for (condition, branch) in arms {
+                    let met = self.condition(condition);
+                    if self.flow.is_some() {
+                        return self.last;
+                    }
+                    if met {
+                        return self.node(branch);
+                    }
+                }
+                otherwise.as_ref().map_or(0, |branch| self.node(branch))
+            }
+            Compound::While { condition, body, until } => {
+                let mut status = 0;
+                while self.condition(condition) != *until && self.flow.is_none() {
+                    status = self.node(body);
+                    if self.leave_loop() {
+                        break;
+                    }
+                }
+                if matches!(self.flow, Some(Flow::Exit | Flow::Return)) { self.last } else { status }
+            }
+            Compound::For { name, words, body } => {
+                let values = match words {
+                    Some(words) => match self.expand_all(words) {
+                        Some(values) => values,
+                        None => return self.last,
+                    },
+                    None => self.args.iter().skip(1).cloned().collect(),
+                };
+                let mut status = 0;
+                for value in values {
+                    self.assign(name, value);
+                    status = self.node(body);
+                    if self.leave_loop() {
+                        break;
+                    }
+                }
+                status
+            }
+            Compound::Case { word, arms } => {
+                let Some(text) = self.expand_one(word) else { return self.last };
+                for (patterns, body) in arms {
+                    for pattern in patterns {
+                        let Some(pattern) = self.expand_pattern(pattern) else { return self.last };
+                        if super::matches(&pattern, &text) {
+                            return self.node(body);
+                        }
+                    }
+                }
+                0
+            }
+        }
+    }
+
+    fn condition(&mut self, node: &Node) -> bool {
+        self.tested += 1;
+        let status = self.node(node);
+        self.tested -= 1;
+        status == 0
+    }
+
+    /// After a turn of a loop: whether it ends.
+    fn leave_loop(&mut self) -> bool {
+        match self.flow {
+            Some(Flow::Break(n)) => {
+                self.flow = (n > 1).then(|| Flow::Break(n - 1));
+                true
+            }
+            Some(Flow::Continue(1)) => {
+                self.flow = None;
+                false
+            }
+            Some(Flow::Continue(n)) => {
+                self.flow = Some(Flow::Continue(n - 1));
+                true
+            }
+            other => other.is_some(),
+        }
+    }
+
+    /// Sets a variable, keeping whether it is exported.
+    pub(super) fn assign(&mut self, name: &str, value: String) {
+        self.vars.entry(name.to_owned()).or_default().value = value;
+    }
+
+    fn simple(&mut self, simple: &Simple) -> i32 {
+        self.line = simple.line;
+        let Some(words) = self.expand_all(&simple.words) else { return self.last };
+        let substituted = self.last;
+        let Some(name) = words.first() else {
+            let plain = !simple.words.is_empty();
+            self.last = 0;
+            for (name, value) in &simple.assigns {
+                let Some(value) = self.expand_one(value) else { return self.last };
+                self.assign(name, value);
+            }
+            let status = if plain { substituted } else { self.last };
+            let before = self.io.clone();
+            let opened = self.redirect(&simple.redirects);
+            self.io = before;
+            return if opened { status } else { 2 };
+        };
+        let mut assigns = Vec::new();
+        for (name, value) in &simple.assigns {
+            let Some(value) = self.expand_one(value) else { return self.last };
+            assigns.push((name.clone(), value));
+        }
+        let before = self.io.clone();
+        if !self.redirect(&simple.redirects) {
+            self.io = before;
+            if builtin::is_special(name) {
+                self.flow = Some(Flow::Exit);
+            }
+            return 2;
+        }
+        let status = self.call(name, &words, &assigns);
+        if !(name == "exec" && words.len() == 1) {
+            self.io = before;
+        }
+        status
+    }
+
+    pub(super) fn call(&mut self, name: &str, words: &[String], assigns: &[(String, String)]) -> i32 {
+        if let Some(function) = self.functions.get(name).cloned() {
+            return self.function(&function, words);
+        }
+        if let Some(builtin) = builtin::find(name) {
+            let before: Vec<_> = assigns.iter().map(|(name, _)| (name.clone(), self.vars.get(name).cloned())).collect();
+            for (name, value) in assigns {
+                self.assign(name, value.clone());
+            }
+            let status = builtin(self, words);
+            if !builtin::is_special(name) {
+                for (name, old) in before {
+                    match old {
+                        Some(old) => self.vars.insert(name, old),
+                        None => self.vars.remove(&name),
+                    };
+                }
+            }
+            return status;
+        }
+        let Some(program) = self.find_program(name) else { return 127 };
+        if self.depth >= MAX_DEPTH {
+            self.fault("Cannot fork");
+            return 2;
+        }
+        let mut shell = self.subshell();
+        shell.functions.clear();
+        shell.options = Options { errexit: false, nounset: false, on_exit: None, umask: shell.options.umask };
+        shell.vars.retain(|_, v| v.exported);
+        for (name, value) in assigns {
+            shell.export(name, value);
+        }
+        program(&mut shell, words)
+    }
+
+    fn find_program(&self, name: &str) -> Option<Program> {
+        if name.contains('/') {
+            let path = self.path(name);
+            match self.world.stat(&path, true) {
+                Ok(node) if matches!(node.kind, Kind::File(_)) && node.mode & 0o111 != 0 => return Some(run_script),
+                Ok(_) => {
+                    self.fault(&format!("{name}: Permission denied"));
+                    return None;
+                }
+                Err(_) => {}
+            }
+            let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir);
+            if !["/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"].contains(&dir) {
+                self.fault(&format!("{name}: not found"));
+                return None;
+            }
+        }
+        let base = name.rsplit('/').next().unwrap_or(name);
+        let found = (self.world.programs)(&self.world, base);
+        if found.is_none() {
+            self.fault(&format!("{name}: not found"));
+        }
+        found
+    }
+
+    fn function(&mut self, body: &Node, words: &[String]) -> i32 {
+        if self.depth >= MAX_DEPTH {
+            self.fault("Maximum function recursion depth (60) reached");
+            return 2;
+        }
+        let mut args = vec![self.args.first().cloned().unwrap_or_default()];
+        args.extend(words.iter().skip(1).cloned());
+        let before = std::mem::replace(&mut self.args, args);
+        self.depth += 1;
+        let status = self.node(body);
+        self.depth -= 1;
+        self.args = before;
+        if self.flow == Some(Flow::Return) {
+            self.flow = None;
+            return self.last;
+        }
+        status
+    }
+
+    /// Opens redirections in order; false and a message when one cannot be.
+    fn redirect(&mut self, redirects: &[Redirect]) -> bool {
+        redirects.iter().all(|redirect| self.redirect_one(redirect))
+    }
+
+    fn redirect_one(&mut self, redirect: &Redirect) -> bool {
+        let (Target::Read(word) | Target::Write(word) | Target::Append(word) | Target::Dup(word) | Target::Here(word)) = &redirect.to;
+        let Some(name) = self.expand_one(word) else { return false };
+        let opened = match &redirect.to {
+            Target::Here(_) => Some((Some(Input::bytes(name.into_bytes())), None)),
+            Target::Dup(_) => self.dup(&name),
+            Target::Read(_) => self.open_read(&name).map(|input| (Some(input), None)),
+            to => self.open_write(&name, matches!(to, Target::Append(_))).map(|sink| (None, Some(sink))),
+        };
+        match (redirect.fd, opened) {
+            (0, Some((Some(input), _))) => self.io.stdin = input,
+            (1, Some((_, Some(sink)))) => self.io.stdout = sink,
+            (2, Some((_, Some(sink)))) => self.io.stderr = sink,
+            (_, None) => return false,
+            _ => {
+                self.fault(&format!("{}: Bad file descriptor", redirect.fd));
+                return false;
+            }
+        }
+        true
+    }
+
+    fn dup(&self, name: &str) -> Option<(Option<Input>, Option<Sink>)> {
+        match name {
+            "0" => Some((Some(self.io.stdin.clone()), None)),
+            "1" => Some((None, Some(self.io.stdout.clone()))),
+            "2" => Some((None, Some(self.io.stderr.clone()))),
+            "-" => Some((Some(Input::new(Source::Empty)), Some(Sink::Null))),
+            _ => {
+                self.fault(&format!("{name}: Bad file descriptor"));
+                None
+            }
+        }
+    }
+
+    fn open_read(&self, name: &str) -> Option<Input> {
+        match self.world.read(&self.path(name)) {
+            Ok(bytes) => Some(Input::bytes(bytes)),
+            Err(error) => {
+                let why = if error == FileError::NotFound { "No such file".to_owned() } else { error.to_string() };
+                self.fault(&format!("cannot open {name}: {why}"));
+                None
+            }
+        }
+    }
+
+    fn open_write(&self, name: &str, append: bool) -> Option<Sink> {
+        let path = self.path(name);
+        match path.as_str() {
+            "/dev/null" => return Some(Sink::Null),
+            "/dev/stdout" | "/dev/fd/1" => return Some(self.io.stdout.clone()),
+            "/dev/stderr" | "/dev/fd/2" => return Some(self.io.stderr.clone()),
+            _ => {}
+        }
+        let mode = self.new_mode(0o666);
+        let opened = self.world.files(|files| {
+            let there = files.stat(&path).is_ok();
+            if append && there {
+                files.append(&path, &[], mode)?
+            } else {
+                files.write(&path, Vec::new(), mode)?
+            }
+            files.resolve(&path, true)
+        });
+        match opened {
+            Ok(real) => Some(Sink::File(self.world.clone(), real)),
+            Err(error) => {
+                let why = if error == FileError::NotFound { "Directory nonexistent".to_owned() } else { error.to_string() };
+                self.fault(&format!("cannot create {name}: {why}"));
+                None
+            }
+        }
+    }
+}
+
+/// A file with the execute bit: run as a script.
+fn run_script(shell: &mut Shell, args: &[String]) -> i32 {
+    let Ok(bytes) = shell.world.read(&shell.path(&args[0])) else { return 126 };
+    shell.args = args.to_vec();
+    shell.script(&String::from_utf8_lossy(&bytes))
+}

@@ -1,0 +1,102 @@
+//! Local files that a method sends: their sizes, modes and SHA-256, read before anything travels.
+#![expect(clippy::disallowed_methods, reason = "methods that upload read the user's own files, and only those")]
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::model::contract::Failure;
+
+/// Files of one upload at most: more is a mistake in the path.
+const MOST: usize = 200_000;
+
+/// One local file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalFile {
+    /// Path below the source, with `/`; the file's name when the source is a file itself.
+    pub path: String,
+    /// Where it is.
+    pub full: PathBuf,
+    /// Size in bytes.
+    pub size: u64,
+    /// Permission bits.
+    pub mode: u32,
+    /// SHA-256 of the content in hex.
+    pub sha256: String,
+}
+
+/// What there is at a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Whether the path is a directory.
+    pub is_dir: bool,
+    /// Its regular files, by path.
+    pub files: Vec<LocalFile>,
+    /// What is left out: links to directories, which may lead anywhere, and whatever is no file.
+    pub skipped: Vec<String>,
+}
+
+/// SHA-256 in lower-case hex.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Reads a file or a directory with all that is below it. A link to a file counts as the file.
+pub async fn source(path: PathBuf) -> Result<Source, Failure> {
+    let read = tokio::task::spawn_blocking(move || read(&path));
+    read.await.map_err(|e| Failure::bug(format!("reading local files: {e}")))?
+}
+
+fn read(source: &Path) -> Result<Source, Failure> {
+    let bad = |path: &Path, e: std::io::Error| Failure::yours(format!("{}: {e}", path.display()));
+    let meta = std::fs::metadata(source).map_err(|e| bad(source, e))?;
+    if meta.is_file() {
+        let name = source.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let files = vec![file(source, name, &meta).map_err(|e| bad(source, e))?];
+        return Ok(Source { is_dir: false, files, skipped: Vec::new() });
+    }
+    let mut found = Source { is_dir: true, files: Vec::new(), skipped: Vec::new() };
+    let mut open = vec![(source.to_path_buf(), String::new())];
+    while let Some((dir, prefix)) = open.pop() {
+        for entry in std::fs::read_dir(&dir).map_err(|e| bad(&dir, e))? {
+            let entry = entry.map_err(|e| bad(&dir, e))?;
+            let (full, path) = (entry.path(), format!("{prefix}{}", entry.file_name().to_string_lossy()));
+            let kind = entry.file_type().map_err(|e| bad(&full, e))?;
+            if kind.is_dir() {
+                open.push((full, format!("{path}/")));
+                continue;
+            }
+            match std::fs::metadata(&full) {
+                Ok(meta) if meta.is_file() => found.files.push(file(&full, path, &meta).map_err(|e| bad(&full, e))?),
+                _ => found.skipped.push(path),
+            }
+            if found.files.len() > MOST {
+                return Err(
+                    Failure::yours(format!("{}: more than {MOST} files", source.display())).help("name the directory that is meant")
+                );
+            }
+        }
+    }
+    found.files.sort_by(|a, b| a.path.cmp(&b.path));
+    found.skipped.sort();
+    Ok(found)
+}
+
+fn file(full: &Path, path: String, meta: &std::fs::Metadata) -> std::io::Result<LocalFile> {
+    use std::io::Read;
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    let mut reader = std::fs::File::open(full)?;
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let count = reader.read(&mut buffer)?;
+        if count == 0 {
+            break;
+        }
+        context.update(&buffer[..count]);
+    }
+    let sha256 = hex(context.finish().as_ref());
+    Ok(LocalFile { path, full: full.to_path_buf(), size: meta.len(), mode: meta.permissions().mode() & 0o7777, sha256 })
+}

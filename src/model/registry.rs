@@ -1,0 +1,63 @@
+//! The registry: every model type, one `mod` line in its family and one line here.
+
+use crate::model::contract::{MethodRow, TypeRow};
+use crate::model::{docker, proxmox, ssh, terraria};
+use crate::name::nearest;
+
+/// Every type, by name.
+static TYPES: &[&TypeRow] = &[&docker::compose::TYPE, &proxmox::node::TYPE, &proxmox::vm::TYPE, &ssh::host::TYPE, &terraria::server::TYPE];
+
+/// A name that no type or method has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unknown {
+    /// No such type.
+    #[error("there is no model type `{given}`{}", hint(.near, .known))]
+    Type {
+        /// As asked.
+        given: String,
+        /// The type that was probably meant.
+        near: Option<&'static str>,
+        /// All there are.
+        known: Vec<&'static str>,
+    },
+    /// The type has no such method.
+    #[error("{ty} has no method `{given}`{}", hint(.near, .known))]
+    Method {
+        /// The type.
+        ty: &'static str,
+        /// As asked.
+        given: String,
+        /// The method that was probably meant.
+        near: Option<&'static str>,
+        /// All it has.
+        known: Vec<&'static str>,
+    },
+}
+
+fn hint(near: &Option<&'static str>, known: &[&'static str]) -> String {
+    near.map_or_else(|| format!("; there are {}", known.join(", ")), |near| format!("; did you mean `{near}`?"))
+}
+
+/// Every type, in the order of their names.
+pub fn types() -> &'static [&'static TypeRow] {
+    TYPES
+}
+
+/// The type called `name`.
+pub fn find(name: &str) -> Result<&'static TypeRow, Unknown> {
+    TYPES.iter().copied().find(|row| row.name == name).ok_or_else(|| {
+        let known: Vec<&'static str> = TYPES.iter().map(|row| row.name).collect();
+        Unknown::Type { given: name.to_owned(), near: nearest(name, known.iter().copied()), known }
+    })
+}
+
+/// The method called `name` of the type `row`.
+pub fn method(row: &'static TypeRow, name: &str) -> Result<&'static MethodRow, Unknown> {
+    row.method(name).ok_or_else(|| {
+        let known: Vec<&'static str> = row.methods.iter().map(|method| method.name).collect();
+        Unknown::Method { ty: row.name, given: name.to_owned(), near: nearest(name, known.iter().copied()), known }
+    })
+}
+
+#[cfg(test)]
+mod tests;

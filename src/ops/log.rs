@@ -1,0 +1,116 @@
+//! The log: versions newest first, each with what differs from the one before, handed over as they are read.
+
+use std::collections::BinaryHeap;
+
+use serde::Serialize;
+
+use crate::name::ResourceName;
+use crate::ops::history::{Change, Shown, Wanted, Which, differences, shown, trouble};
+use crate::source::Diagnostic;
+use crate::store::Store;
+use crate::store::words::{StoreError, Version};
+
+/// One version in the log.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Entry {
+    /// The version.
+    #[serde(flatten)]
+    pub version: Shown,
+    /// What differs from the version before; `None` for the first version.
+    pub changes: Option<Vec<Change>>,
+}
+
+/// How many versions are read at once: the first page is shown before the second is read.
+const PAGE: usize = 64;
+
+/// Hands the versions of `resource`, or of every resource, to `take`, newest first, until it returns `false` or `limit` is reached.
+pub fn log(
+    store: &mut dyn Store,
+    resource: Option<&str>,
+    limit: usize,
+    take: &mut dyn FnMut(Entry) -> bool,
+) -> Result<(), Vec<Diagnostic>> {
+    match resource {
+        Some(text) => {
+            let mut wanted = Wanted::parse(text)?;
+            wanted.which = Which::Head;
+            let head = wanted.find(store)?;
+            one(store, &head.resource, limit, take).map_err(|e| trouble(&e))
+        }
+        None => all(store, limit, take).map_err(|e| trouble(&e)),
+    }
+}
+
+fn one(store: &mut dyn Store, name: &ResourceName, limit: usize, take: &mut dyn FnMut(Entry) -> bool) -> Result<(), StoreError> {
+    let mut chain = Chain::new(name.clone());
+    let mut left = limit;
+    while left > 0 {
+        let Some(entry) = chain.next(store)? else { return Ok(()) };
+        left -= 1;
+        if !take(entry) {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// All resources at once: the newest of their next versions, again and again.
+fn all(store: &mut dyn Store, limit: usize, take: &mut dyn FnMut(Entry) -> bool) -> Result<(), StoreError> {
+    let mut chains = Vec::new();
+    let mut newest = BinaryHeap::new();
+    for head in store.heads(None)? {
+        newest.push((head.made.at, head.number, chains.len()));
+        chains.push(Chain::new(head.resource));
+    }
+    for _ in 0..limit {
+        let Some((_, _, index)) = newest.pop() else { return Ok(()) };
+        let Some(entry) = chains[index].next(store)? else { continue };
+        if let Some(next) = chains[index].peek(store)? {
+            newest.push((next.made.at, next.number, index));
+        }
+        if !take(entry) {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// A chain that is read page by page.
+struct Chain {
+    name: ResourceName,
+    page: std::collections::VecDeque<Version>,
+    before: Option<u64>,
+    ended: bool,
+    /// The attributes of the next version, read already to tell what the last one changed.
+    ahead: Option<Shown>,
+}
+
+impl Chain {
+    fn new(name: ResourceName) -> Self {
+        Self { name, page: std::collections::VecDeque::new(), before: None, ended: false, ahead: None }
+    }
+
+    fn peek(&mut self, store: &mut dyn Store) -> Result<Option<&Version>, StoreError> {
+        if self.page.is_empty() && !self.ended {
+            let page = store.chain(&self.name, self.before, PAGE)?;
+            self.ended = page.len() < PAGE;
+            self.before = page.last().map(|version| version.number);
+            self.page = page.into();
+        }
+        Ok(self.page.front())
+    }
+
+    fn next(&mut self, store: &mut dyn Store) -> Result<Option<Entry>, StoreError> {
+        self.peek(store)?;
+        let Some(version) = self.page.pop_front() else { return Ok(None) };
+        let version = match self.ahead.take() {
+            Some(ahead) => ahead,
+            None => shown(store, version)?,
+        };
+        let before = self.peek(store)?.cloned();
+        let before = before.map(|before| shown(store, before)).transpose()?;
+        let changes = before.as_ref().map(|before| differences(&before.attributes, &version.attributes));
+        self.ahead = before;
+        Ok(Some(Entry { version, changes }))
+    }
+}

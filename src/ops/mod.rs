@@ -1,0 +1,21 @@
+//! Use cases: what a person asks of pmx, one file each, without printing anything.
+//!
+//! Holds: finding and reading a project, building, planning, drawing, history, checking, describing
+//! Imports: digest, event, exec, lang, model, name, plan, secret, source, store, value, vault, wire
+//! Effects: reads the project's files, opens the store, starts a profile's machines
+//! Never: prints, reads the environment, knows who calls
+
+pub mod build;
+pub mod describe;
+pub mod front;
+pub mod history;
+pub mod init;
+pub mod log;
+pub mod plan;
+pub mod planner;
+pub mod project;
+pub mod ready;
+pub mod runs;
+pub mod secrets;
+pub mod site;
+pub mod world;

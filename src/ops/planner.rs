@@ -1,0 +1,67 @@
+//! The planner of a run: answers the runner's questions from the project's files.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::exec::engine::Planner;
+use crate::lang::Project;
+use crate::lang::pmxfile::Profile;
+use crate::model::contract::{Failure, SpecRow, TypeRow};
+use crate::model::registry;
+use crate::name::ResourceName;
+use crate::plan::graph::Action;
+use crate::plan::{Target, lower};
+use crate::value::Map;
+
+/// The registered type of that name.
+pub fn find(name: &str) -> Option<&'static TypeRow> {
+    registry::find(name).ok()
+}
+
+/// A project under a profile.
+#[derive(Clone)]
+pub struct ProjectPlanner {
+    /// The project.
+    pub project: Arc<Project>,
+    /// The profile's overrides.
+    pub profile: Option<Profile>,
+}
+
+impl ProjectPlanner {
+    fn spec(&self, name: &ResourceName) -> Option<(&'static TypeRow, &'static SpecRow)> {
+        let row = find(&self.project.definitions.get(&name.def)?.kind.value)?;
+        Some((row, row.spec(&name.spec)?))
+    }
+}
+
+impl Planner for ProjectPlanner {
+    fn observe(&self, name: &ResourceName) -> Result<Vec<Action>, Failure> {
+        let target = Target::Resource(name.clone().into());
+        let graph = lower(&self.project, &find, self.profile.as_ref(), &[target], &Map::new());
+        let graph = graph.map_err(|complaints| {
+            let first = complaints.first().map(ToString::to_string).unwrap_or_default();
+            Failure::yours(format!("{name} cannot be observed: {first}"))
+        })?;
+        Ok(graph.actions)
+    }
+
+    fn trust(&self, name: &ResourceName) -> Option<Duration> {
+        self.spec(name)?.1.trust
+    }
+
+    fn observable(&self, name: &ResourceName) -> bool {
+        self.spec(name).is_some_and(|(_, spec)| spec.observer.is_some())
+    }
+
+    fn how_to_read(&self, name: &ResourceName) -> String {
+        match self.spec(name) {
+            Some((_, spec)) if spec.observer.is_some() => format!("`pmx build {name}` reads it"),
+            Some((row, spec)) => {
+                let writers = row.methods.iter().filter(|method| method.writes.iter().any(|writes| writes.spec == spec.name));
+                let calls = writers.map(|method| format!("{}.{}", name.def, method.name)).collect::<Vec<_>>();
+                format!("it is written by {}", calls.join(", "))
+            }
+            None => format!("`pmx describe {}` lists what it writes", name.def),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Runs: what was asked for, by whom, and what became of each action.
+
+use serde::Serialize;
+
+use crate::event::{Ending, Stamped, Time};
+use crate::ops::history::trouble;
+use crate::source::Diagnostic;
+use crate::store::Store;
+use crate::store::words::{ActionRecord, RunRow};
+
+/// One run with its actions.
+#[derive(Clone, Debug, Serialize)]
+pub struct RunStory {
+    /// The run.
+    #[serde(flatten)]
+    pub row: RunRow,
+    /// Its actions in the order they ended.
+    pub actions: Vec<ActionStory>,
+    /// Its journal.
+    pub journal: Vec<Stamped>,
+}
+
+/// One action of a run.
+#[derive(Clone, Debug, Serialize)]
+pub struct ActionStory {
+    /// The step.
+    pub step: String,
+    /// The call.
+    pub call: String,
+    /// How it ended.
+    pub ending: Ending,
+    /// What it did.
+    pub summary: String,
+    /// When it began.
+    pub began: Time,
+    /// When it ended.
+    pub ended: Time,
+    /// The resources it wrote or confirmed.
+    pub outputs: Vec<String>,
+}
+
+impl From<ActionRecord> for ActionStory {
+    fn from(record: ActionRecord) -> Self {
+        Self {
+            step: record.made.step,
+            call: record.made.call,
+            ending: record.ending,
+            summary: record.summary,
+            began: record.began,
+            ended: record.made.at,
+            outputs: record.outputs.into_iter().map(|output| output.resource.to_string()).collect(),
+        }
+    }
+}
+
+/// How many journal lines `pmx run` reads: more than any run of a thousand actions writes.
+const JOURNAL: usize = 10_000;
+
+/// The run that `part` names.
+pub fn find(store: &mut dyn Store, part: &str) -> Result<RunRow, Vec<Diagnostic>> {
+    let hex = !part.is_empty() && part.bytes().all(|b| b.is_ascii_hexdigit());
+    let found = if hex { store.find_runs(&part.to_lowercase()).map_err(|e| trouble(&e))? } else { Vec::new() };
+    let mut found = found.into_iter();
+    match (found.next(), found.next()) {
+        (Some(row), None) => Ok(row),
+        (None, _) => Err(vec![Diagnostic::yours(format!("there is no run `{part}`")).help("`pmx runs` lists them")]),
+        (Some(one), Some(other)) => {
+            let message = format!("`{part}` names several runs: {}, {}", one.id, other.id);
+            Err(vec![Diagnostic::yours(message).help("give more of the id")])
+        }
+    }
+}
+
+/// The whole story of a run.
+pub fn story(store: &mut dyn Store, part: &str) -> Result<RunStory, Vec<Diagnostic>> {
+    let row = find(store, part)?;
+    let actions = store.records(&row.id).map_err(|e| trouble(&e))?.into_iter().map(ActionStory::from).collect();
+    let journal = store.journal(&row.id, 0, JOURNAL).map_err(|e| trouble(&e))?;
+    Ok(RunStory { row, actions, journal })
+}
+
+/// The log of one step of a run.
+pub fn step_log(store: &mut dyn Store, part: &str, step: &str) -> Result<String, Vec<Diagnostic>> {
+    let row = find(store, part)?;
+    let records = store.records(&row.id).map_err(|e| trouble(&e))?;
+    let fits = |record: &&ActionRecord| record.made.step == step || record.made.step.rsplit('/').next() == Some(step);
+    let Some(record) = records.iter().find(fits) else {
+        let steps: Vec<&str> = records.iter().map(|record| record.made.step.as_str()).collect();
+        let complaint = Diagnostic::yours(format!("run {} has no finished step `{step}`", row.id.short()));
+        return Err(vec![complaint.help(format!("its steps are {}", steps.join(", ")))]);
+    };
+    let Some(log) = record.log else { return Ok(String::new()) };
+    let bytes = store.blob(&log).map_err(|e| trouble(&e))?;
+    Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_else(|| "(the log was dropped by gc)".to_owned()))
+}

@@ -1,0 +1,92 @@
+//! The world: the store with its key, and the clients, as a profile arranges them.
+
+use std::sync::Arc;
+
+use crate::exec::keeper::Keeper;
+use crate::ops::front::Front;
+use crate::ops::site::Site;
+use crate::source::{Diagnostic, Fault, Severity};
+use crate::store::Store;
+use crate::store::dir::DirStore;
+use crate::vault::key::StoreKey;
+use crate::wire::Wire;
+use crate::wire::clock::SystemClock;
+use crate::wire::hostkey::Pins;
+use crate::wire::https::HttpsClient;
+use crate::wire::map::ConnectMap;
+use crate::wire::russh_client::{SshClient, SshSettings};
+
+/// A store and its key.
+pub struct Opened {
+    /// The store.
+    pub store: Box<dyn Store>,
+    /// Its key.
+    pub key: Arc<StoreKey>,
+}
+
+fn ours(error: impl std::fmt::Display) -> Diagnostic {
+    Diagnostic::new(Severity::Error, Fault::Ours, error.to_string())
+}
+
+/// The store of the project, made if there is none.
+pub fn open_or_create(site: &Site, front: &Front) -> Result<Opened, Diagnostic> {
+    let store = DirStore::open_or_create(&site.store_dir()).map_err(ours)?;
+    let key = key(front, store.id())?;
+    Ok(Opened { store: Box::new(store), key })
+}
+
+/// The store of the project, if there is one. Its key stays unread: commands that only show do not need it.
+pub fn open(site: &Site) -> Result<Option<Box<dyn Store>>, Diagnostic> {
+    let store = DirStore::open(&site.store_dir()).map_err(ours)?;
+    Ok(store.map(|store| Box::new(store) as Box<dyn Store>))
+}
+
+/// The key of the store `id`, made on first use.
+pub fn key(front: &Front, id: &str) -> Result<Arc<StoreKey>, Diagnostic> {
+    let given = front.env.get("PMX_STORE_KEY").map(String::as_str);
+    let config = front.config.as_deref().unwrap_or(std::path::Path::new(""));
+    if given.is_none() && front.config.is_none() {
+        let message = "neither HOME nor XDG_CONFIG_HOME is set, so there is no place for the store's key";
+        return Err(Diagnostic::yours(message).help("set HOME, or give the key as PMX_STORE_KEY (64 hex digits)"));
+    }
+    StoreKey::load_or_make(config, id, given).map(Arc::new).map_err(|error| Diagnostic::yours(error.to_string()))
+}
+
+/// The clients of one process, with the profile's addresses and the store's pins.
+pub fn wire(site: &Site, front: &Front, keeper: &Keeper) -> Result<Wire, Diagnostic> {
+    let map = connect_map(site)?;
+    let pins: Arc<dyn Pins> = Arc::new(StorePins { keeper: keeper.clone() });
+    let home = front.home.clone().unwrap_or_else(|| site.root.clone());
+    let mut settings = SshSettings::new(map.clone(), home);
+    settings.agent_socket = front.env.get("SSH_AUTH_SOCK").filter(|socket| !socket.is_empty()).map(Into::into);
+    Ok(Wire { http: Arc::new(HttpsClient::new(map)), ssh: Arc::new(SshClient::new(settings, pins)), clock: Arc::new(SystemClock::new()) })
+}
+
+fn connect_map(site: &Site) -> Result<ConnectMap, Diagnostic> {
+    let Some(profile) = site.settings() else { return Ok(ConnectMap::open()) };
+    let rules = profile.connect.iter().map(|(from, to)| (from.value.as_str(), to.value.as_str()));
+    ConnectMap::parse(rules, profile.closed).map_err(|error| {
+        let complaint = Diagnostic::yours(error.to_string());
+        match profile.connect.first() {
+            Some((from, _)) => complaint.at(&from.span, ""),
+            None => complaint,
+        }
+    })
+}
+
+/// Host keys live in the store: a profile's pins are its own.
+struct StorePins {
+    keeper: Keeper,
+}
+
+impl Pins for StorePins {
+    fn get(&self, identity: &str) -> Result<Option<String>, String> {
+        let identity = identity.to_owned();
+        self.keeper.call_blocking(move |store| store.pin(&identity)).map_err(|error| error.to_string())
+    }
+
+    fn set(&self, identity: &str, key_line: &str) -> Result<(), String> {
+        let (identity, key_line) = (identity.to_owned(), key_line.to_owned());
+        self.keeper.call_blocking(move |store| store.set_pin(&identity, Some(&key_line))).map_err(|error| error.to_string())
+    }
+}

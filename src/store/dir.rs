@@ -1,0 +1,339 @@
+//! The directory store: a SQLite index beside blob files and lock files.
+//!
+//! ```text
+//! FORMAT            an integer, written last when a store is made
+//! objects/ab/cdef…  blobs over 4 KiB
+//! index.db          everything else
+//! runs/             one lock file per live run, and the lease
+//! ```
+#![expect(clippy::disallowed_methods, reason = "owns the store's directory")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use super::blob::{LARGEST, Objects, SMALL, io, sync_directory, temporary};
+use super::run_lock::Locks;
+use super::schema::Index;
+use super::words::{ActionRecord, Commit, RunRow, StoreError, Version};
+use super::{Store, admit};
+use crate::digest::Digest;
+use crate::event::{RunState, Stamped, Time};
+use crate::name::{ResourceName, ResourcePattern, RunId};
+
+/// The format of a store's directory. A store of a higher one is refused; lower ones do not exist.
+pub const FORMAT: u32 = 1;
+
+/// How many bytes of small blobs wait for the next transaction at most.
+const PENDING: usize = 1 << 20;
+
+/// A store in a directory. Dropping it is like the death of its process: locks are free, runs that were not ended are interrupted.
+pub struct DirStore {
+    id: String,
+    objects: Objects,
+    index: Index,
+    locks: Locks,
+    /// Small blobs of no transaction yet: no row names them, so they may wait for the one that does, and cost no sync of their own.
+    pending: BTreeMap<Digest, Vec<u8>>,
+    pending_bytes: usize,
+    /// Blob files written since the last transaction: were they marked as dropped, they are no longer.
+    written: Vec<Digest>,
+}
+
+impl DirStore {
+    /// Opens the store at `root`; `None` when there is none. Writes nothing. A directory without `FORMAT` is no store (yet).
+    pub fn open(root: &Path) -> Result<Option<Self>, StoreError> {
+        let format = root.join("FORMAT");
+        let text = match fs::read_to_string(&format) {
+            Ok(text) => text,
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+            Err(e) => return Err(io(format!("read {}", format.display()), &e)),
+        };
+        if text.trim().parse() != Ok(FORMAT) {
+            let found = text.trim().chars().take(40).collect();
+            return Err(StoreError::Format { path: root.display().to_string(), found, known: FORMAT });
+        }
+        let (index, id) = Index::open(root.join("index.db"))?;
+        Ok(Some(Self {
+            id,
+            objects: Objects::at(root.join("objects")),
+            index,
+            locks: Locks::below(root.join("runs")),
+            pending: BTreeMap::new(),
+            pending_bytes: 0,
+            written: Vec::new(),
+        }))
+    }
+
+    /// Opens the store at `root`, making it first when there is none. Two processes may do so at once: they get one store.
+    pub fn open_or_create(root: &Path) -> Result<Self, StoreError> {
+        if let Some(store) = Self::open(root)? {
+            return Ok(store);
+        }
+        create(root)?;
+        let gone = || StoreError::Io { attempt: format!("open the store {}", root.display()), cause: "it vanished".to_owned() };
+        Self::open(root)?.ok_or_else(gone)
+    }
+
+    /// Puts `bytes` where they belong: large ones to disk at once, small ones into the next transaction.
+    fn stage(&mut self, bytes: &[u8]) -> Result<Digest, StoreError> {
+        let digest = Digest::of(bytes);
+        if bytes.len() > LARGEST {
+            return Err(too_large(bytes.len()));
+        }
+        self.locks.keep()?;
+        if bytes.len() > SMALL {
+            if self.objects.put(&digest, bytes)? {
+                self.written.push(digest);
+            }
+        } else if self.pending.insert(digest, bytes.to_vec()).is_none() {
+            self.pending_bytes += bytes.len();
+        }
+        Ok(digest)
+    }
+
+    /// One transaction of the waiting small blobs and `work`.
+    fn write<T>(&mut self, work: impl FnOnce(super::schema::Rows<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let (pending, written) = (&self.pending, &self.written);
+        let result = self.index.write(|rows| {
+            pending.iter().try_for_each(|(digest, bytes)| rows.keep_blob(digest, bytes))?;
+            written.iter().try_for_each(|digest| rows.unmark_dropped(digest))?;
+            work(rows)
+        })?;
+        self.pending.clear();
+        self.written.clear();
+        self.pending_bytes = 0;
+        Ok(result)
+    }
+
+    /// Rows that say `running` while nobody holds their lock are told as interrupted.
+    fn told(&self, rows: Vec<RunRow>) -> Result<Vec<RunRow>, StoreError> {
+        let told = |mut row: RunRow| {
+            if row.state == RunState::Running && !self.locks.lives(&row.id)? {
+                // Read again: it may have ended, and freed its lock, since its row was read.
+                row = self.index.rows().run(&row.id)?.unwrap_or(row);
+                if row.state == RunState::Running {
+                    row.state = RunState::Interrupted;
+                }
+            }
+            Ok(row)
+        };
+        rows.into_iter().map(told).collect()
+    }
+}
+
+impl Drop for DirStore {
+    fn drop(&mut self) {
+        if !self.pending.is_empty() || !self.written.is_empty() {
+            // No row names these blobs: losing them loses nothing that was promised, and a destructor has nobody to tell.
+            let _ = self.write(|_| Ok(()));
+        }
+    }
+}
+
+/// Makes the store at `root`. Every file is whole before it gets its name, and FORMAT is last: a crash between leaves a directory that is no store
+/// yet and that the next call completes.
+fn create(root: &Path) -> Result<(), StoreError> {
+    let told = |e: std::io::Error| io(format!("make a store at {}", root.display()), &e);
+    let objects = root.join("objects");
+    for shelf in 0..=u8::MAX {
+        fs::create_dir_all(objects.join(format!("{shelf:02x}"))).map_err(told)?;
+    }
+    fs::create_dir_all(root.join("runs")).map_err(told)?;
+    sync_directory(&objects)?;
+    let index = root.join("index.db");
+    if !index.exists() {
+        let file = temporary(root).map_err(told)?;
+        Index::fill(file.path(), &uuid::Uuid::new_v4().simple().to_string())?;
+        file.as_file().sync_all().map_err(told)?;
+        match file.persist_noclobber(&index) {
+            Err(e) if e.error.kind() != ErrorKind::AlreadyExists => return Err(told(e.error)),
+            _ => sync_directory(root)?,
+        }
+    }
+    let mut format = temporary(root).map_err(told)?;
+    format.write_all(format!("{FORMAT}\n").as_bytes()).map_err(told)?;
+    format.as_file().sync_all().map_err(told)?;
+    format.persist(root.join("FORMAT")).map_err(|e| told(e.error))?;
+    sync_directory(root)?;
+    sync_directory(&above(root))
+}
+
+/// The directory that holds `root`'s name.
+fn above(root: &Path) -> PathBuf {
+    match root.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// The refusal of a blob that no store takes.
+pub(super) fn too_large(bytes: usize) -> StoreError {
+    StoreError::Io { attempt: format!("keep a blob of {bytes} bytes"), cause: format!("the largest blob has {LARGEST}") }
+}
+
+impl Store for DirStore {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn put_blob(&mut self, bytes: &[u8]) -> Result<Digest, StoreError> {
+        let digest = self.stage(bytes)?;
+        if self.pending_bytes > PENDING {
+            self.write(|_| Ok(()))?;
+        }
+        Ok(digest)
+    }
+
+    fn blob(&mut self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        if let Some(bytes) = self.pending.get(digest) {
+            return Ok(Some(bytes.clone()));
+        }
+        match self.index.rows().blob(digest)? {
+            Some(bytes) => Ok(Some(bytes)),
+            None => self.objects.get(digest),
+        }
+    }
+
+    fn head(&mut self, name: &ResourceName) -> Result<Option<Version>, StoreError> {
+        self.index.rows().head(name)
+    }
+
+    fn heads(&mut self, pattern: Option<&ResourcePattern>) -> Result<Vec<Version>, StoreError> {
+        self.index.rows().heads(pattern)
+    }
+
+    fn version(&mut self, digest: &Digest) -> Result<Option<Version>, StoreError> {
+        self.index.rows().version(digest)
+    }
+
+    fn chain(&mut self, name: &ResourceName, before: Option<u64>, limit: usize) -> Result<Vec<Version>, StoreError> {
+        self.index.rows().chain(name, before, limit)
+    }
+
+    fn version_at(&mut self, name: &ResourceName, time: Time) -> Result<Option<Version>, StoreError> {
+        self.index.rows().version_at(name, time)
+    }
+
+    fn sealed(&mut self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        self.index.rows().sealed(digest)
+    }
+
+    fn commit(&mut self, commit: Commit) -> Result<Vec<Version>, StoreError> {
+        admit::commit(&commit)?;
+        let Commit { versions, sealed, records, journal, state } = commit;
+        let nothing = versions.is_empty() && sealed.is_empty() && records.is_empty() && journal.is_none() && state.is_none();
+        if nothing && self.pending.is_empty() && self.written.is_empty() {
+            return Ok(Vec::new());
+        }
+        for large in versions.iter().filter(|new| new.content.len() > SMALL) {
+            self.stage(&large.content)?;
+        }
+        self.write(|rows| {
+            sealed.iter().try_for_each(|(digest, bytes)| rows.keep_sealed(digest, bytes))?;
+            let appended = versions.into_iter().map(|new| rows.append(new)).collect::<Result<Vec<_>, _>>()?;
+            records.iter().try_for_each(|record| rows.add_record(record))?;
+            if let Some((run, lines)) = &journal {
+                rows.append_journal(run, lines)?;
+            }
+            if let Some((run, state, ended)) = &state {
+                rows.set_state(run, *state, *ended)?;
+            }
+            Ok(appended)
+        })
+    }
+
+    fn record_by_key(&mut self, key: &Digest) -> Result<Option<ActionRecord>, StoreError> {
+        self.index.rows().record_by_key(key)
+    }
+
+    fn record_by_subject(&mut self, subject: &str) -> Result<Option<ActionRecord>, StoreError> {
+        self.index.rows().record_by_subject(subject)
+    }
+
+    fn records(&mut self, run: &RunId) -> Result<Vec<ActionRecord>, StoreError> {
+        self.index.rows().records(run)
+    }
+
+    fn begin_run(&mut self, row: RunRow) -> Result<(), StoreError> {
+        admit::run(&row)?;
+        // Locked before the row is there: nobody can see the row and find it free.
+        self.locks.take(&row.id)?;
+        let written = self.write(|rows| rows.add_run(&row));
+        if written.is_err() {
+            self.locks.free(&row.id)?;
+        }
+        written
+    }
+
+    fn end_run(&mut self, run: &RunId) -> Result<(), StoreError> {
+        self.locks.free(run)
+    }
+
+    fn runs(&mut self, limit: usize) -> Result<Vec<RunRow>, StoreError> {
+        let rows = self.index.rows().runs(limit)?;
+        self.told(rows)
+    }
+
+    fn find_runs(&mut self, part: &str) -> Result<Vec<RunRow>, StoreError> {
+        let rows = self.index.rows().find_runs(&part.to_lowercase())?;
+        self.told(rows)
+    }
+
+    fn journal(&mut self, run: &RunId, from: u64, limit: usize) -> Result<Vec<Stamped>, StoreError> {
+        self.index.rows().journal(run, from, limit)
+    }
+
+    fn try_lease(&mut self, run: &RunId) -> Result<Result<(), Option<RunId>>, StoreError> {
+        self.locks.try_lease(run)
+    }
+
+    fn release_lease(&mut self, run: &RunId) -> Result<(), StoreError> {
+        self.locks.release_lease(run)
+    }
+
+    fn pin(&mut self, identity: &str) -> Result<Option<String>, StoreError> {
+        self.index.rows().pin(identity)
+    }
+
+    fn set_pin(&mut self, identity: &str, key: Option<&str>) -> Result<(), StoreError> {
+        self.write(|rows| rows.set_pin(identity, key))
+    }
+
+    fn names(&mut self) -> Result<Vec<ResourceName>, StoreError> {
+        self.index.rows().names()
+    }
+
+    fn length(&mut self, name: &ResourceName) -> Result<u64, StoreError> {
+        self.index.rows().length(name)
+    }
+
+    fn blob_names(&mut self) -> Result<Vec<Digest>, StoreError> {
+        let mut names = self.index.rows().blob_names()?;
+        names.extend(self.pending.keys());
+        names.extend(self.objects.names()?);
+        names.sort_unstable();
+        names.dedup();
+        Ok(names)
+    }
+
+    fn drop_blobs(&mut self, blobs: &[Digest]) -> Result<u64, StoreError> {
+        // Whatever waits is written first: it may be among those to be dropped.
+        self.write(|_| Ok(()))?;
+        let _sweeping = self.locks.sweep()?;
+        let small =
+            self.write(|rows| blobs.iter().try_fold(0, |count, digest| rows.drop_blob(digest).map(|removed| count + u64::from(removed))))?;
+        // Marked before they go: a crash between leaves files that the next sweep finds.
+        let files = blobs.iter().try_fold(0, |count, digest| self.objects.remove(digest).map(|removed| count + u64::from(removed)))?;
+        Ok(small + files)
+    }
+
+    fn dropped(&mut self, digest: &Digest) -> Result<bool, StoreError> {
+        Ok(!self.pending.contains_key(digest) && !self.objects.holds(digest) && self.index.rows().is_dropped(digest)?)
+    }
+
+    fn index_defects(&mut self) -> Result<Vec<String>, StoreError> {
+        self.index.rows().defects()
+    }
+}

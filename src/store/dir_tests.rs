@@ -1,0 +1,315 @@
+//! What only a directory can suffer: absence, other formats, races to create, damage of every file, and processes that die or compete.
+#![expect(clippy::disallowed_methods, reason = "damages files on purpose and starts the test binary as a second process")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use super::conformance::{append, line, name, new_version, run_id, run_row};
+use super::dir::DirStore;
+use super::verify::{Damage, verify};
+use super::words::{Commit, StoreError};
+use super::{Store, admit};
+use crate::digest::Digest;
+use crate::event::RunState;
+
+fn fresh() -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("deep/store");
+    (directory, root)
+}
+
+fn open(root: &Path) -> DirStore {
+    DirStore::open(root).unwrap().unwrap()
+}
+
+fn refusal(root: &Path) -> StoreError {
+    DirStore::open(root).err().unwrap()
+}
+
+#[test]
+fn looking_for_a_store_makes_none() {
+    let (directory, root) = fresh();
+    assert!(DirStore::open(&root).unwrap().is_none());
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn another_format_is_refused_with_path_and_numbers() {
+    let (_directory, root) = fresh();
+    drop(DirStore::open_or_create(&root).unwrap());
+    for (text, found) in [("2\n", "2"), ("", ""), ("one", "one"), ("-1", "-1")] {
+        fs::write(root.join("FORMAT"), text).unwrap();
+        let expected = format!("{} has store format {found}; this pmx reads and writes format 1", root.display());
+        assert_eq!(refusal(&root).to_string(), expected);
+        assert!(DirStore::open_or_create(&root).is_err(), "never written over");
+    }
+}
+
+#[test]
+fn many_creators_get_one_store() {
+    let (_directory, root) = fresh();
+    let ids: Vec<String> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| DirStore::open_or_create(&root).unwrap().id().to_owned())).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    let names: Vec<_> = fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 4, "no temporary file is left: {names:?}");
+}
+
+#[test]
+fn a_creation_cut_short_is_completed() {
+    let (_directory, root) = fresh();
+    let mut store = DirStore::open_or_create(&root).unwrap();
+    append(&mut store, "fleet/vm/a", b"1", 1);
+    let id = store.id().to_owned();
+    drop(store);
+    fs::remove_file(root.join("FORMAT")).unwrap();
+    assert!(DirStore::open(&root).unwrap().is_none());
+    let mut store = DirStore::open_or_create(&root).unwrap();
+    assert_eq!(store.length(&name("fleet/vm/a")).unwrap(), 1);
+    assert_eq!(store.id(), id);
+}
+
+#[test]
+fn reading_leaves_no_trace() {
+    let (_directory, root) = fresh();
+    let mut store = DirStore::open_or_create(&root).unwrap();
+    append(&mut store, "fleet/vm/a", b"1", 1);
+    store.begin_run(run_row(1, 1)).unwrap();
+    drop(store);
+    let state = || -> BTreeMap<PathBuf, _> {
+        let listed = fs::read_dir(&root).unwrap().chain(fs::read_dir(root.join("runs")).unwrap());
+        listed.map(|entry| entry.unwrap()).map(|entry| (entry.path(), entry.metadata().unwrap().modified().unwrap())).collect()
+    };
+    let before = state();
+    let mut store = open(&root);
+    store.heads(None).unwrap();
+    assert_eq!(store.runs(5).unwrap()[0].state, RunState::Interrupted);
+    store.commit(Commit::default()).unwrap();
+    drop(store);
+    assert_eq!(before, state());
+}
+
+fn blob_file(root: &Path, digest: &Digest) -> PathBuf {
+    let hex = digest.to_string();
+    root.join("objects").join(&hex[..2]).join(&hex[2..])
+}
+
+fn named(damages: &[Damage], what: &str) -> Vec<String> {
+    damages.iter().filter(|damage| damage.what.contains(what)).flat_map(|damage| damage.hurts.clone()).collect()
+}
+
+#[test]
+fn a_damaged_blob_file_is_found_and_what_it_hurts_is_named() {
+    let (_directory, root) = fresh();
+    let mut store = DirStore::open_or_create(&root).unwrap();
+    let content: Vec<u8> = (0..20_000_u32).flat_map(|i| Digest::of(&i.to_le_bytes()).as_bytes()[..2].to_vec()).collect();
+    let version = append(&mut store, "fleet/vm/a", &content, 1);
+    append(&mut store, "fleet/vm/a", &content, 2);
+    let file = blob_file(&root, &version.content);
+    let good = fs::read(&file).unwrap();
+    let both = ["the content of fleet/vm/a@2", "the content of fleet/vm/a@1"];
+    let mut wrong = good.clone();
+    wrong[good.len() / 2] ^= 1;
+    let other = zstd::bulk::compress(b"other bytes", 3).unwrap();
+    for bytes in [&good[..good.len() / 2], &wrong, b"", b"no frame", &other] {
+        fs::write(&file, bytes).unwrap();
+        let error = store.blob(&version.content).unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, StoreError::Damaged { .. }) && text.contains(&file.display().to_string()), "{text}");
+        assert_eq!(named(&verify(&mut store), &version.content.to_string()), both);
+    }
+    fs::remove_file(&file).unwrap();
+    assert_eq!(store.blob(&version.content).unwrap(), None);
+    assert_eq!(named(&verify(&mut store), &version.content.to_string()), both);
+    // The same observation again brings the content back.
+    append(&mut store, "fleet/vm/a", &content, 3);
+    assert_eq!(verify(&mut store), []);
+}
+
+#[test]
+fn a_damaged_index_is_a_clear_error() {
+    let (_directory, root) = fresh();
+    let mut store = DirStore::open_or_create(&root).unwrap();
+    for number in 0..200 {
+        append(&mut store, &format!("fleet/vm/{number}"), &[7; 2000], 1);
+    }
+    drop(store);
+    let index = root.join("index.db");
+    let good = fs::read(&index).unwrap();
+    for bytes in [&good[..0], &good[..100], &good[..4096], b"this is no database, but a sentence that is long enough to be one...."] {
+        fs::write(&index, bytes).unwrap();
+        let error = refusal(&root);
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error:?}");
+        assert!(error.to_string().contains(&index.display().to_string()), "{error}");
+    }
+    let mut scratched = good.clone();
+    let middle = good.len() / 2;
+    scratched[middle..middle + 8192].fill(0xA5);
+    for bytes in [&good[..good.len() - 8192], &scratched] {
+        fs::write(&index, bytes).unwrap();
+        let damages = DirStore::open(&root).map(|store| verify(&mut store.unwrap()));
+        assert!(damages.as_ref().is_err() || damages.as_ref().is_ok_and(|damages| !damages.is_empty()), "{damages:?}");
+    }
+    fs::remove_file(&index).unwrap();
+    assert!(refusal(&root).to_string().contains("index.db"));
+    fs::write(&index, good).unwrap();
+    assert_eq!(verify(&mut open(&root)), []);
+}
+
+/// Runs SQL behind the store's back.
+fn edit(root: &Path, sql: &str) {
+    assert_eq!(rusqlite::Connection::open(root.join("index.db")).unwrap().execute(sql, []).unwrap(), 1, "{sql}");
+}
+
+#[test]
+fn an_edited_row_does_not_go_unnoticed() {
+    let cases = [
+        ("UPDATE versions SET step = 'innocent' WHERE number = 2", "version 2 of fleet/vm/a", "fleet/vm/a@2"),
+        ("UPDATE versions SET actor = 'cli:somebody@else' WHERE number = 3", "version 3 of fleet/vm/a", "the head of fleet/vm/a"),
+        ("UPDATE versions SET at = -at WHERE number = 1", "version 1 of fleet/vm/a", "fleet/vm/a@1"),
+        ("UPDATE versions SET run = 'nonsense' WHERE number = 2", "the index", "fleet/vm/a@2"),
+        ("DELETE FROM versions WHERE number = 2", "the chain of fleet/vm/a", "fleet/vm/a@2"),
+        ("DELETE FROM versions WHERE number = 3", "the head of fleet/vm/a", "the head of fleet/vm/a"),
+        ("UPDATE heads SET number = 2", "the head of fleet/vm/a", "fleet/vm/a after version 2"),
+        ("UPDATE blobs SET bytes = x'00' WHERE bytes = x'32'", "blob ", "the content of fleet/vm/a@2"),
+        ("DELETE FROM blobs WHERE bytes = x'32'", "blob ", "the content of fleet/vm/a@2"),
+        ("UPDATE journal SET body = '{'", "line 0 of the journal", "the journal of run 00000000000000000000000000000001"),
+    ];
+    for (sql, what, hurt) in cases {
+        let (_directory, root) = fresh();
+        let mut store = DirStore::open_or_create(&root).unwrap();
+        for number in 1..=3_u8 {
+            append(&mut store, "fleet/vm/a", &[b'0' + number], number.into());
+        }
+        let mut row = run_row(1, 1);
+        row.graph = store.put_blob(b"graph").unwrap();
+        store.begin_run(row).unwrap();
+        store.commit(Commit { journal: Some((run_id(1), vec![line("x", 1)])), ..Commit::default() }).unwrap();
+        assert_eq!(verify(&mut store), [], "sound before: {sql}");
+        drop(store);
+        edit(&root, sql);
+        let damages = verify(&mut open(&root));
+        let hurts = named(&damages, what);
+        assert!(hurts.iter().any(|named| named == hurt), "{sql}: {damages:#?}");
+    }
+}
+
+#[test]
+fn a_link_that_was_forged_with_its_digest_breaks_the_chain_above() {
+    let (_directory, root) = fresh();
+    let mut store = DirStore::open_or_create(&root).unwrap();
+    let mut forged = append(&mut store, "fleet/vm/a", b"1", 1);
+    append(&mut store, "fleet/vm/a", b"2", 2);
+    forged.made.step = "innocent".to_owned();
+    edit(&root, &format!("UPDATE versions SET step = 'innocent', digest = x'{}' WHERE number = 1", forged.digest()));
+    let damages = verify(&mut store);
+    assert_eq!(named(&damages, "the chain of fleet/vm/a"), ["fleet/vm/a@1"], "{damages:#?}");
+}
+
+#[test]
+fn an_event_of_a_newer_pmx_is_read_as_a_warning() {
+    let (_directory, root) = fresh();
+    let mut store = DirStore::open_or_create(&root).unwrap();
+    store.begin_run(run_row(1, 1)).unwrap();
+    store.commit(Commit { journal: Some((run_id(1), vec![line("x", 1)])), ..Commit::default() }).unwrap();
+    edit(&root, r#"UPDATE journal SET body = '{"at":"2030-01-01T00:00:00.000Z","event":"teleported"}'"#);
+    let text = admit::line_text(&store.journal(&run_id(1), 0, 5).unwrap()[0]).unwrap();
+    assert!(text.contains("warning") && text.contains("teleported"), "{text}");
+}
+
+/// Not a test of its own: the second process of the tests below, started with the store's path in `PMX_TEST_COMMITTER`. Appends versions for ever (the
+/// bound is the parent's kill) and says each that was acknowledged.
+#[test]
+fn committer() {
+    let Ok(root) = std::env::var("PMX_TEST_COMMITTER") else { return };
+    let mut store = DirStore::open_or_create(Path::new(&root)).unwrap();
+    let me = u64::from(std::process::id());
+    store.begin_run(run_row(me, 1)).unwrap();
+    assert!(store.try_lease(&run_id(me)).is_ok());
+    let mut out = std::io::stdout();
+    for number in 0..100_000_i64 {
+        let expected = store.head(&name("fleet/vm/a")).unwrap().map(|head| head.digest());
+        // Every third content is a file.
+        let content = format!("{number} of {me}").repeat(if number % 3 == 0 { 600 } else { 1 });
+        let versions = vec![new_version("fleet/vm/a", content.as_bytes(), expected, number)];
+        let journal = Some((run_id(me), vec![line(&number.to_string(), number)]));
+        match store.commit(Commit { versions, journal, ..Commit::default() }) {
+            Ok(versions) => writeln!(out, "ack {}", versions[0].digest()).unwrap(),
+            Err(StoreError::HeadMoved { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+fn start_committer(root: &Path) -> Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "store::dir_tests::committer", "--nocapture"]).env("PMX_TEST_COMMITTER", root);
+    command.stdout(Stdio::piped()).spawn().unwrap()
+}
+
+/// Reads what a committer acknowledged: `wanted` versions, then its end by SIGKILL, then what was still in the pipe.
+fn acknowledged(mut child: Child, wanted: usize) -> Vec<Digest> {
+    let mut acks = Vec::new();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let parse = |line: String| line.rsplit_once("ack ").map(|(_, digest)| digest.parse::<Digest>().unwrap());
+    while acks.len() < wanted {
+        acks.extend(parse(lines.next().unwrap().unwrap()));
+    }
+    child.kill().unwrap();
+    // A line cut by the kill is no acknowledgement.
+    acks.extend(lines.map_while(Result::ok).filter(|line| line.len() >= 68).filter_map(parse));
+    child.wait().unwrap();
+    acks
+}
+
+#[test]
+fn what_was_acknowledged_before_a_kill_is_there_after() {
+    for round in 1..=3 {
+        let (_directory, root) = fresh();
+        let child = start_committer(&root);
+        let run = run_id(u64::from(child.id()));
+        let acks = acknowledged(child, 40 * round);
+        let mut store = open(&root);
+        for ack in &acks {
+            assert!(store.version(ack).unwrap().is_some(), "{ack}");
+        }
+        let length = store.length(&name("fleet/vm/a")).unwrap();
+        assert!(length >= acks.len() as u64);
+        assert_eq!(store.journal(&run, 0, usize::MAX).unwrap().len() as u64, length, "version and line are one transaction");
+        let damages: Vec<Damage> =
+            verify(&mut store).into_iter().filter(|damage| damage.hurts != [format!("the graph of run {run}")]).collect();
+        assert_eq!(damages, []);
+        assert_eq!(store.runs(1).unwrap()[0].state, RunState::Interrupted);
+        assert_eq!(store.try_lease(&run_id(7)).unwrap(), Ok(()), "the dead hold nothing");
+    }
+}
+
+#[test]
+fn two_processes_write_one_chain() {
+    let (_directory, root) = fresh();
+    let mut store = DirStore::open_or_create(&root).unwrap();
+    let children = [start_committer(&root), start_committer(&root)];
+    let ids = children.each_ref().map(|child| run_id(u64::from(child.id())));
+    let readers = children.map(|child| std::thread::spawn(move || acknowledged(child, 60)));
+    let mut seen_alive = 0;
+    while !readers.iter().all(std::thread::JoinHandle::is_finished) {
+        // A third process reads beside the writers; nothing it sees is half written.
+        for version in store.chain(&name("fleet/vm/a"), None, 5).unwrap() {
+            assert!(store.blob(&version.content).unwrap().is_some());
+        }
+        seen_alive += store.runs(5).unwrap().iter().filter(|row| row.state == RunState::Running).count();
+    }
+    let acks: Vec<Digest> = readers.into_iter().flat_map(|reader| reader.join().unwrap()).collect();
+    assert!(acks.iter().all(|ack| store.version(ack).unwrap().is_some()));
+    assert!(store.length(&name("fleet/vm/a")).unwrap() >= acks.len() as u64);
+    assert!(seen_alive > 0);
+    let graphs = ids.map(|id| format!("the graph of run {id}"));
+    let damages: Vec<Damage> =
+        verify(&mut store).into_iter().filter(|damage| !damage.hurts.iter().all(|hurt| graphs.contains(hurt))).collect();
+    assert_eq!(damages, []);
+}

@@ -1,0 +1,179 @@
+//! Lock files of live runs and of the store-wide lease: the kernel frees what a dead process held.
+//!
+//! | | begin_run of the same id | `runs` of another process | try_lease |
+//! |---|---|---|---|
+//! | live run (exclusive lock on `<id>.lock`) | refused | its shared probe fails: `running` | no conflict |
+//! | probe (shared lock, for a moment) | cannot meet: the row that is probed for is written after the lock is taken | no conflict | no conflict |
+//! | lease holder (exclusive lock on `lease.lock`) | no conflict | no conflict | refused, its run is read from the file |
+//!
+//! Who keeps blobs holds `keeping.lock` shared until its runs are over; who drops blobs holds it exclusively, is refused while anybody keeps, and is
+//! waited for by those who want to.
+#![expect(clippy::disallowed_methods, reason = "owns the lock files below runs/")]
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::blob::io;
+use super::words::StoreError;
+use crate::name::RunId;
+
+/// How often, and how far apart, a keeper of blobs asks whether the sweeper is done: 20 seconds in all, as long as a transaction waits.
+const TURNS: u32 = 1000;
+const TURN: Duration = Duration::from_millis(20);
+
+/// The locks that one handle holds.
+pub(super) struct Locks {
+    directory: PathBuf,
+    runs: BTreeMap<RunId, File>,
+    lease: Option<(RunId, File)>,
+    keeping: Option<File>,
+}
+
+impl Locks {
+    /// Locks below `directory`; none is held yet.
+    pub fn below(directory: PathBuf) -> Self {
+        Self { directory, runs: BTreeMap::new(), lease: None, keeping: None }
+    }
+
+    fn path(&self, run: &RunId) -> PathBuf {
+        self.directory.join(format!("{run}.lock"))
+    }
+
+    fn open(path: &PathBuf) -> Result<File, StoreError> {
+        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+        opened.map_err(|e| io(format!("open the lock file {}", path.display()), &e))
+    }
+
+    /// Takes the lock of a run, which nobody may hold.
+    pub fn take(&mut self, run: &RunId) -> Result<(), StoreError> {
+        let path = self.path(run);
+        let attempt = format!("begin run {run}");
+        if self.runs.contains_key(run) {
+            return Err(StoreError::Io { attempt, cause: "it is running".to_owned() });
+        }
+        let file = Self::open(&path)?;
+        match file.try_lock() {
+            Ok(()) => {
+                self.runs.insert(run.clone(), file);
+                Ok(())
+            }
+            Err(TryLockError::WouldBlock) => {
+                Err(StoreError::Io { attempt, cause: format!("it is running ({} is locked)", path.display()) })
+            }
+            Err(TryLockError::Error(e)) => Err(io(format!("lock {}", path.display()), &e)),
+        }
+    }
+
+    /// Frees the lock of a run and removes its file. Nothing happens for a run that this handle does not hold.
+    pub fn free(&mut self, run: &RunId) -> Result<(), StoreError> {
+        let Some(file) = self.runs.remove(run) else { return Ok(()) };
+        let path = self.path(run);
+        // Removed while locked: whoever opened it before sees the lock until the row is final.
+        let removed = fs::remove_file(&path);
+        drop(file);
+        if self.runs.is_empty() {
+            self.keeping = None;
+        }
+        match removed {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(io(format!("remove the lock file {}", path.display()), &e)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether some process holds the lock of `run`.
+    pub fn lives(&self, run: &RunId) -> Result<bool, StoreError> {
+        if self.runs.contains_key(run) {
+            return Ok(true);
+        }
+        let path = self.path(run);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
+            Err(e) => return Err(io(format!("open the lock file {}", path.display()), &e)),
+        };
+        // Shared: two processes that look at one dead run must not take each other for it.
+        match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(e)) => Err(io(format!("probe the lock {}", path.display()), &e)),
+        }
+    }
+
+    /// From now on, until the last run of this handle ends or the handle goes, nobody drops blobs.
+    pub fn keep(&mut self) -> Result<(), StoreError> {
+        if self.keeping.is_some() {
+            return Ok(());
+        }
+        let path = self.directory.join("keeping.lock");
+        let file = Self::open(&path)?;
+        for _ in 0..TURNS {
+            match file.try_lock_shared() {
+                Ok(()) => {
+                    self.keeping = Some(file);
+                    return Ok(());
+                }
+                Err(TryLockError::WouldBlock) => std::thread::sleep(TURN),
+                Err(TryLockError::Error(e)) => return Err(io(format!("lock {}", path.display()), &e)),
+            }
+        }
+        let cause = format!("another process has been dropping blobs for 20 s ({} is locked)", path.display());
+        Err(StoreError::Io { attempt: "keep a blob".to_owned(), cause })
+    }
+
+    /// The right to drop blobs, as long as the answer lives. Refused while a run is in progress, here or elsewhere.
+    pub fn sweep(&mut self) -> Result<File, StoreError> {
+        let refuse = |cause: String| Err(StoreError::Io { attempt: "drop blobs".to_owned(), cause });
+        if let Some(run) = self.runs.keys().next() {
+            return refuse(format!("run {run} is in progress"));
+        }
+        self.keeping = None;
+        let path = self.directory.join("keeping.lock");
+        let file = Self::open(&path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => refuse(format!("a run is in progress ({} is locked)", path.display())),
+            Err(TryLockError::Error(e)) => Err(io(format!("lock {}", path.display()), &e)),
+        }
+    }
+
+    /// Tries to take the lease; when it is held, says by which run, as far as the file tells.
+    pub fn try_lease(&mut self, run: &RunId) -> Result<Result<(), Option<RunId>>, StoreError> {
+        if let Some((holder, _)) = &self.lease {
+            return Ok(if holder == run { Ok(()) } else { Err(Some(holder.clone())) });
+        }
+        let path = self.directory.join("lease.lock");
+        let file = Self::open(&path)?;
+        match file.try_lock() {
+            Ok(()) => {
+                let named = file.set_len(0).and_then(|()| file.write_all_at(run.as_str().as_bytes(), 0));
+                named.map_err(|e| io(format!("write {}", path.display()), &e))?;
+                self.lease = Some((run.clone(), file));
+                Ok(Ok(()))
+            }
+            Err(TryLockError::WouldBlock) => {
+                // Empty for the moment between a holder's lock and its name: then nobody is named.
+                let text = fs::read_to_string(&path).unwrap_or_default();
+                Ok(Err(text.trim().parse().ok()))
+            }
+            Err(TryLockError::Error(e)) => Err(io(format!("lock {}", path.display()), &e)),
+        }
+    }
+
+    /// Gives the lease back if `run` holds it here.
+    pub fn release_lease(&mut self, run: &RunId) -> Result<(), StoreError> {
+        match self.lease.take() {
+            Some((holder, file)) if holder == *run => {
+                let path = self.directory.join("lease.lock");
+                file.set_len(0).map_err(|e| io(format!("empty {}", path.display()), &e))
+            }
+            other => {
+                self.lease = other;
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The index: its tables, how it is made and opened, and how SQLite's refusals become errors of the store.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::words::StoreError;
+
+/// The version of the tables below; it stands in `meta`. A change of meaning raises `dir::FORMAT` too.
+const SCHEMA: &str = "1";
+
+/// How long a transaction waits for one of another process.
+const BUSY: Duration = Duration::from_secs(20);
+
+/// Digests are 32-byte blobs, times milliseconds since 1970, bodies JSON. `versions` is clustered by chain because chains are what is read; the
+/// resource's name stands once, in `heads`, in three columns: their order is the order of names, which that of the joined text is not.
+const TABLES: &str = "
+CREATE TABLE meta (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE blobs (digest BLOB NOT NULL UNIQUE, bytes BLOB NOT NULL) STRICT;
+CREATE TABLE heads (
+    id INTEGER PRIMARY KEY, def TEXT NOT NULL, spec TEXT NOT NULL, instance TEXT NOT NULL,
+    number INTEGER NOT NULL, digest BLOB NOT NULL, UNIQUE (def, spec, instance)
+) STRICT;
+CREATE TABLE versions (
+    resource INTEGER NOT NULL, number INTEGER NOT NULL, digest BLOB NOT NULL, parent BLOB, content BLOB NOT NULL,
+    run TEXT NOT NULL, step TEXT NOT NULL, call TEXT NOT NULL, key BLOB NOT NULL, at INTEGER NOT NULL, actor TEXT NOT NULL, log BLOB,
+    PRIMARY KEY (resource, number)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX versions_digest ON versions (digest);
+CREATE TABLE dropped (digest BLOB NOT NULL PRIMARY KEY) STRICT, WITHOUT ROWID;
+CREATE TABLE sealed (digest BLOB NOT NULL PRIMARY KEY, bytes BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE records (
+    id INTEGER PRIMARY KEY, run TEXT NOT NULL, key BLOB NOT NULL, subject TEXT NOT NULL, good INTEGER NOT NULL, body TEXT NOT NULL
+) STRICT;
+CREATE INDEX records_run ON records (run);
+CREATE INDEX records_key ON records (key) WHERE good = 1;
+CREATE INDEX records_subject ON records (subject);
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY, run TEXT NOT NULL UNIQUE, began INTEGER NOT NULL, ended INTEGER, state TEXT NOT NULL,
+    targets TEXT NOT NULL, inputs TEXT NOT NULL, actor TEXT NOT NULL, graph BLOB NOT NULL, version TEXT NOT NULL
+) STRICT;
+CREATE INDEX runs_began ON runs (began, run);
+CREATE TABLE journal (run INTEGER NOT NULL, line INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (run, line)) STRICT, WITHOUT ROWID;
+CREATE TABLE pins (identity TEXT NOT NULL PRIMARY KEY, key TEXT NOT NULL) STRICT, WITHOUT ROWID;
+";
+
+/// The open index of a store.
+pub(super) struct Index {
+    /// The connection; its statements are cached.
+    pub db: Connection,
+    /// Where it lies, for messages.
+    pub path: PathBuf,
+}
+
+impl Index {
+    /// Opens an index that exists and returns it with the store's id. Writes nothing.
+    pub fn open(path: PathBuf) -> Result<(Self, String), StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let opened = Connection::open_with_flags(&path, flags).and_then(|db| {
+            db.busy_timeout(BUSY)?;
+            db.pragma_update(None, "synchronous", "FULL")?;
+            db.set_prepared_statement_cache_capacity(64);
+            Ok(db)
+        });
+        let db = opened.map_err(|e| refused(&path, "open it", &e))?;
+        let index = Self { db, path };
+        let meta = |key: &str| {
+            let sql = "SELECT value FROM meta WHERE key = ?1";
+            index.rows().ask(|| format!("read its {key}"), |db| db.query_row(sql, [key], |row| row.get::<_, String>(0)))
+        };
+        let (schema, id) = (meta("schema")?, meta("id")?);
+        if schema != SCHEMA {
+            return Err(StoreError::Damaged {
+                what: format!("the index {}", index.path.display()),
+                why: format!("its tables are of version {schema}, which does not belong to this store format"),
+            });
+        }
+        Ok((index, id))
+    }
+
+    /// Fills the empty file at `path` with an index without rows, for a store of the id `id`. Syncing the file is the caller's: once, when it is whole.
+    pub fn fill(path: &Path, id: &str) -> Result<(), StoreError> {
+        let made = Connection::open(path).and_then(|db| {
+            db.pragma_update(None, "synchronous", "OFF")?;
+            db.pragma_update(None, "journal_mode", "WAL")?;
+            db.execute_batch(&format!("BEGIN IMMEDIATE; {TABLES} COMMIT;"))?;
+            db.execute("INSERT INTO meta (key, value) VALUES ('schema', ?1), ('id', ?2)", [SCHEMA, id])?;
+            // Closing folds the log into the file: what is renamed afterwards is whole.
+            db.close().map_err(|(_, e)| e)
+        });
+        made.map_err(|e| refused(path, "create it", &e))
+    }
+
+    /// The index as rows to read.
+    pub fn rows(&self) -> Rows<'_> {
+        Rows { db: &self.db, path: &self.path }
+    }
+
+    /// Runs `work` in one synced transaction: all of it or nothing.
+    pub fn write<T>(&mut self, work: impl FnOnce(Rows<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let told = |e: &rusqlite::Error| refused(&self.path, "write a transaction", e);
+        // Immediate: a transaction that began as a reader could not become a writer behind another one's back.
+        let behavior = rusqlite::TransactionBehavior::Immediate;
+        let transaction = rusqlite::Transaction::new(&mut self.db, behavior).map_err(|e| told(&e))?;
+        let result = work(Rows { db: &transaction, path: &self.path })?;
+        transaction.commit().map_err(|e| told(&e))?;
+        Ok(result)
+    }
+}
+
+/// The rows of an index, inside a transaction or outside.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'a> {
+    db: &'a Connection,
+    path: &'a Path,
+}
+
+impl Rows<'_> {
+    /// Runs `question`; a refusal becomes an error that says what was attempted.
+    pub fn ask<T>(
+        &self,
+        attempt: impl FnOnce() -> String,
+        question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        question(self.db).map_err(|e| refused(self.path, &attempt(), &e))
+    }
+
+    /// The error for a row of this index that cannot be right.
+    pub fn damaged(&self, what: impl std::fmt::Display, why: impl Into<String>) -> StoreError {
+        StoreError::Damaged { what: format!("{what} in {}", self.path.display()), why: why.into() }
+    }
+}
+
+fn refused(path: &Path, attempt: &str, error: &rusqlite::Error) -> StoreError {
+    let path = path.display();
+    let broken = match error {
+        rusqlite::Error::SqliteFailure(failure, message) => {
+            let missing = message.as_deref().is_some_and(|m| m.starts_with("no such table") || m.starts_with("no such column"));
+            missing || matches!(failure.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+        }
+        rusqlite::Error::SqliteSingleThreadedMode | rusqlite::Error::InvalidParameterName(_) => false,
+        rusqlite::Error::FromSqlConversionFailure(..)
+        | rusqlite::Error::IntegralValueOutOfRange(..)
+        | rusqlite::Error::Utf8Error(..)
+        | rusqlite::Error::InvalidColumnType(..)
+        | rusqlite::Error::QueryReturnedNoRows => true,
+        _ => false,
+    };
+    if broken {
+        return StoreError::Damaged { what: format!("the index {path}"), why: format!("could not {attempt}: {error}") };
+    }
+    StoreError::Io { attempt: format!("{attempt} (index {path})"), cause: error.to_string() }
+}

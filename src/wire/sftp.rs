@@ -1,0 +1,437 @@
+//! Files over SFTP: put in place whole, listed, read; many requests in flight.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use russh::ChannelMsg;
+use russh_sftp::client::error::Error;
+use russh_sftp::client::{Config, RawSftpSession};
+use russh_sftp::protocol::{FileAttributes, OpenFlags, Packet, StatusCode};
+use tokio::io::AsyncReadExt as _;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::wire::command::Command;
+use crate::wire::connection::{self, Connection, Fault};
+use crate::wire::exec::Job;
+use crate::wire::ssh::{Content, Input, RemoteFile, SshError, Upload};
+
+/// Files at once: 1,000 small files take 127 ms so, and 450 one at a time.
+const FILES: usize = 64;
+
+/// Chunks of one large file at once, and their size: together the window that SSH gives a channel.
+const CHUNKS: usize = 32;
+const CHUNK: usize = 32 << 10;
+
+/// With more files than this one `sync` of the file system takes the place of one per file: 1,000 of those cost seconds.
+const TOGETHER: usize = 16;
+
+/// The kernel takes no argument of 128 KiB, and the shell's text is one argument.
+const LONGEST_COMMAND: usize = 100_000;
+
+/// Deeper or larger trees are a mistake in the path.
+const MOST_ENTRIES: usize = 1_000_000;
+
+/// Kinds of files in the permission bits.
+const DIRECTORY: u32 = 0o040_000;
+const REGULAR: u32 = 0o100_000;
+
+const POSIX_RENAME: &str = "posix-rename@openssh.com";
+const FSYNC: &str = "fsync@openssh.com";
+
+/// An SFTP session on its own channel.
+pub(super) struct Session {
+    raw: RawSftpSession,
+    connection: Arc<Connection>,
+    host: String,
+    home: String,
+    posix_rename: bool,
+    fsync: bool,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Where a file goes, and the name under which it is written: in the same directory, so that one rename puts it in place.
+struct Place {
+    dest: String,
+    temp: String,
+}
+
+impl Place {
+    fn of(dest: String) -> Self {
+        let name = dest.rsplit('/').next().unwrap_or_default();
+        let short: String = name.chars().take(40).collect();
+        let temp = format!("{}.{short}.pmx-{}", &dest[..dest.len() - name.len()], uuid::Uuid::new_v4().simple());
+        Self { dest, temp }
+    }
+}
+
+/// Names of files that are not in place yet.
+#[derive(Default)]
+pub(super) struct Temporary(Mutex<BTreeSet<String>>);
+
+impl Temporary {
+    /// Whether there are any.
+    pub(super) fn any(&self) -> bool {
+        !self.names().is_empty()
+    }
+
+    fn names(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Session {
+    /// Starts SFTP on a new channel of `connection`. Nothing has begun when it fails with [`Fault::Gone`].
+    pub(super) async fn open(connection: &Arc<Connection>, deadline: Duration) -> Result<Self, Fault> {
+        let connection::Place { mut channel, permit } = connection.channel().await?;
+        channel.request_subsystem(true, "sftp").await.map_err(|e| Fault::Gone(e.to_string()))?;
+        loop {
+            match channel.wait().await {
+                Some(ChannelMsg::Success) => break,
+                Some(ChannelMsg::Failure) => {
+                    let cause = "the host offers no SFTP (`Subsystem sftp` in its sshd_config)".to_owned();
+                    return Err(SshError::File { host: connection.name.clone(), path: "sftp".to_owned(), cause }.into());
+                }
+                Some(ChannelMsg::Close) | None => return Err(Fault::Gone("the channel closed at once".to_owned())),
+                Some(_) => {}
+            }
+        }
+        // The caller's deadline rules; a sync on a busy disk may well take longer than the library's 10 s.
+        let config = Config { request_timeout_secs: deadline.as_secs().saturating_add(1), ..Config::default() };
+        let raw = RawSftpSession::new_with_config(channel.into_stream(), config);
+        let told = |e: Error| refused(&connection.name, "sftp", &e);
+        let version = raw.init().await.map_err(told)?;
+        let home = raw.realpath(".").await.map_err(told)?.files.into_iter().next().map(|file| file.filename).unwrap_or_default();
+        let offers = |name: &str| version.extensions.contains_key(name);
+        let (posix_rename, fsync) = (offers(POSIX_RENAME), offers(FSYNC));
+        Ok(Self { raw, connection: Arc::clone(connection), host: connection.name.clone(), home, posix_rename, fsync, _permit: permit })
+    }
+
+    /// Puts all files in place: all are written beside their places first, then reach the disk, then take their places.
+    pub(super) async fn upload(
+        &self,
+        files: &[Upload],
+        progress: &(dyn Fn(u64) + Send + Sync),
+        temporary: &Temporary,
+    ) -> Result<(), SshError> {
+        let places: Vec<Place> = files.iter().map(|file| Place::of(self.path(&file.dest))).collect();
+        let dirs: BTreeSet<&str> = places.iter().map(|place| parent(&place.dest)).collect();
+        self.make_dirs(&dirs).await?;
+        let sent = AtomicU64::new(0);
+        let report = |bytes: usize| progress(sent.fetch_add(bytes as u64, Ordering::SeqCst) + bytes as u64);
+        let each = self.fsync && files.len() <= TOGETHER;
+        temporary.names().extend(places.iter().map(|place| place.temp.clone()));
+        let writes = (0..files.len()).map(|at| self.write(&files[at], &places[at], each, &report));
+        stream::iter(writes).buffer_unordered(FILES).try_collect::<()>().await?;
+        if self.fsync && !each && !self.sync_together(&dirs).await {
+            let syncs = (0..files.len()).map(|at| self.sync(&places[at]));
+            stream::iter(syncs).buffer_unordered(FILES).try_collect::<()>().await?;
+        }
+        let renames = (0..files.len()).map(|at| self.settle(&places[at], temporary));
+        stream::iter(renames).buffer_unordered(FILES).try_collect::<()>().await
+    }
+
+    /// Writes a file beside its place.
+    async fn write(&self, file: &Upload, place: &Place, sync: bool, report: &(dyn Fn(usize) + Send + Sync)) -> Result<(), SshError> {
+        let told = |e: Error| refused(&self.host, &file.dest, &e);
+        let flags = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::EXCLUDE;
+        // Closed to all others from its first moment; what it may become, it becomes when it is complete.
+        let handle = self.raw.open(place.temp.as_str(), flags, mode(0o600)).await.map_err(told)?.handle;
+        self.fill(&handle, file, report).await?;
+        self.raw.fsetstat(handle.as_str(), mode(file.mode)).await.map_err(told)?;
+        if sync {
+            self.raw.fsync(handle.as_str()).await.map_err(told)?;
+        }
+        self.raw.close(handle).await.map(drop).map_err(told)
+    }
+
+    async fn sync(&self, place: &Place) -> Result<(), SshError> {
+        let told = |e: Error| refused(&self.host, &place.dest, &e);
+        // Opened to read, because its mode may by now forbid writing; the sync does not mind.
+        let handle = self.raw.open(place.temp.as_str(), OpenFlags::READ, FileAttributes::empty()).await.map_err(told)?.handle;
+        self.raw.fsync(handle.as_str()).await.map_err(told)?;
+        self.raw.close(handle).await.map(drop).map_err(told)
+    }
+
+    /// Brings the file systems of `dirs` to the disk by one command; whether that worked.
+    async fn sync_together(&self, dirs: &BTreeSet<&str>) -> bool {
+        let paths = dirs.iter().map(|dir| if dir.starts_with('-') { format!("./{dir}") } else { (*dir).to_owned() });
+        let command = Command::new("sync").arg("-f").args(paths);
+        match command.render() {
+            Ok(text) if text.len() <= LONGEST_COMMAND => matches!(self.connection.aside(&text).await, Ok(Some(0))),
+            _ => false,
+        }
+    }
+
+    async fn settle(&self, place: &Place, temporary: &Temporary) -> Result<(), SshError> {
+        self.rename(&place.temp, &place.dest).await.map_err(|e| refused(&self.host, &place.dest, &e))?;
+        temporary.names().remove(&place.temp);
+        Ok(())
+    }
+
+    async fn make_dirs(&self, dirs: &BTreeSet<&str>) -> Result<(), SshError> {
+        let owned: Vec<String> = dirs.iter().map(|dir| (*dir).to_owned()).collect();
+        let looks = owned.into_iter().map(|dir| async move { self.raw.stat(dir.as_str()).await.is_err().then_some(dir) });
+        let missing: BTreeSet<String> = stream::iter(looks).buffer_unordered(FILES).filter_map(async |dir| dir).collect().await;
+        for dir in &missing {
+            self.make_dir(dir).await?;
+        }
+        Ok(())
+    }
+
+    async fn fill(&self, handle: &str, file: &Upload, report: &(dyn Fn(usize) + Send + Sync)) -> Result<(), SshError> {
+        let write = |offset: u64, data: Vec<u8>| async move {
+            let length = data.len();
+            self.raw.write(handle, offset, data).await.map_err(|e| refused(&self.host, &file.dest, &e))?;
+            report(length);
+            Ok::<(), SshError>(())
+        };
+        let bytes = match &file.content {
+            Content::Bytes(bytes) => bytes.as_slice(),
+            Content::Secret(secret) => secret.expose().as_bytes(),
+            Content::File(path) => {
+                let local = |e: std::io::Error| SshError::Local(format!("{} cannot be uploaded: {e}", path.display()));
+                let source = tokio::fs::File::open(path).await.map_err(local)?;
+                let chunks = stream::try_unfold((source, 0), |(mut source, offset)| async move {
+                    let mut data = Vec::with_capacity(CHUNK);
+                    (&mut source).take(CHUNK as u64).read_to_end(&mut data).await?;
+                    let next = offset + data.len() as u64;
+                    Ok((!data.is_empty()).then_some(((offset, data), (source, next))))
+                });
+                let writes = chunks.map_err(local).map_ok(|(offset, data)| write(offset, data));
+                return writes.try_buffer_unordered(CHUNKS).try_collect().await;
+            }
+        };
+        let chunk = |at: usize| bytes[at..bytes.len().min(at + CHUNK)].to_vec();
+        let writes = (0..bytes.len()).step_by(CHUNK).map(|at| write(at as u64, chunk(at)));
+        stream::iter(writes).buffer_unordered(CHUNKS).try_collect().await
+    }
+
+    async fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
+        if self.posix_rename {
+            let mut data = Vec::new();
+            for text in [from, to] {
+                data.extend(u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
+                data.extend_from_slice(text.as_bytes());
+            }
+            return match self.raw.extended(POSIX_RENAME, data).await? {
+                Packet::Status(status) if status.status_code == StatusCode::Ok => Ok(()),
+                Packet::Status(status) => Err(Error::Status(status)),
+                _ => Err(Error::UnexpectedPacket),
+            };
+        }
+        // Plain SFTP refuses to replace a file: between the two steps there is none, which only a server without the extension makes us accept.
+        if self.raw.rename(from, to).await.is_ok() {
+            return Ok(());
+        }
+        absent_is_fine(self.raw.remove(to).await.map(drop))?;
+        self.raw.rename(from, to).await.map(drop)
+    }
+
+    async fn make_dir(&self, dir: &str) -> Result<(), SshError> {
+        let ends = dir.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0).chain([dir.len()]);
+        for end in ends {
+            let path = &dir[..end];
+            if self.raw.stat(path).await.is_ok() {
+                continue;
+            }
+            if let Err(error) = self.raw.mkdir(path, FileAttributes::empty()).await {
+                // Somebody else may have made it meanwhile.
+                self.raw.stat(path).await.map_err(|_| refused(&self.host, path, &error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes temporary files; what cannot be removed stays.
+    pub(super) async fn remove(&self, temporary: &Temporary) {
+        let names: Vec<String> = temporary.names().iter().cloned().collect();
+        let removals = names.into_iter().map(|name| self.raw.remove(name));
+        stream::iter(removals).buffer_unordered(FILES).for_each(async |_| ()).await;
+    }
+
+    /// The regular files below `dir`, sorted by path; none when it does not exist.
+    pub(super) async fn list(&self, dir: &str) -> Result<Vec<RemoteFile>, SshError> {
+        let root = self.path(dir);
+        let (mut files, mut level, mut seen) = (Vec::new(), vec![String::new()], 0);
+        while !level.is_empty() {
+            let pages = (0..level.len()).map(|at| self.entries(&root, &level[at]));
+            let found: Vec<(String, FileAttributes)> = stream::iter(pages).buffer_unordered(FILES).try_concat().await?;
+            seen += found.len();
+            if seen > MOST_ENTRIES {
+                let cause = format!("there are more than {MOST_ENTRIES} entries below it");
+                return Err(SshError::File { host: self.host.clone(), path: dir.to_owned(), cause });
+            }
+            let (dirs, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, attributes)| kind(attributes) == DIRECTORY);
+            level = dirs.into_iter().map(|(path, _)| path).collect();
+            let regular = others.into_iter().filter(|(_, attributes)| kind(attributes) == REGULAR);
+            files.extend(regular.map(|(path, attributes)| {
+                let (size, mode) = (attributes.size.unwrap_or(0), attributes.permissions.unwrap_or(0) & 0o7777);
+                RemoteFile { path, size, mode, sha256: None }
+            }));
+        }
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(files)
+    }
+
+    /// What stands directly in `root/below`, by path below `root`. An absent directory is empty: the root may never have been there, and one below it
+    /// may be gone by now.
+    async fn entries(&self, root: &str, below: &str) -> Result<Vec<(String, FileAttributes)>, SshError> {
+        let path = if below.is_empty() && !root.is_empty() { root.to_owned() } else { format!("{root}/{below}") };
+        let told = |e: Error| refused(&self.host, &path, &e);
+        let handle = match self.raw.opendir(path.as_str()).await {
+            Ok(handle) => handle.handle,
+            Err(error) if is_absent(&error) => return Ok(Vec::new()),
+            Err(error) => return Err(told(error)),
+        };
+        let mut entries = Vec::new();
+        loop {
+            let page = match self.raw.readdir(handle.as_str()).await {
+                Ok(page) => page.files,
+                Err(Error::Status(status)) if status.status_code == StatusCode::Eof => break,
+                Err(error) => return Err(told(error)),
+            };
+            let named = page.into_iter().filter(|entry| entry.filename != "." && entry.filename != "..");
+            entries.extend(named.map(|entry| {
+                let path = if below.is_empty() { entry.filename } else { format!("{below}/{}", entry.filename) };
+                (path, entry.attrs)
+            }));
+            if entries.len() > MOST_ENTRIES {
+                break;
+            }
+        }
+        self.raw.close(handle).await.map_err(told)?;
+        Ok(entries)
+    }
+
+    /// The bytes of a file of at most `limit` bytes; `None` when it does not exist.
+    pub(super) async fn read(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, SshError> {
+        let told = |e: Error| refused(&self.host, path, &e);
+        let handle = match self.raw.open(self.path(path), OpenFlags::READ, FileAttributes::empty()).await {
+            Ok(handle) => handle.handle,
+            Err(error) if is_absent(&error) => return Ok(None),
+            Err(error) => return Err(told(error)),
+        };
+        let mut bytes = Vec::new();
+        // Read to its end instead of its size: files of /proc say they have none.
+        loop {
+            match self.raw.read(handle.as_str(), bytes.len() as u64, CHUNK as u32).await {
+                Ok(data) => bytes.extend_from_slice(&data.data),
+                Err(Error::Status(status)) if status.status_code == StatusCode::Eof => break,
+                Err(error) => return Err(told(error)),
+            }
+            if bytes.len() as u64 > limit {
+                let cause = format!("it has more than the {limit} bytes that were asked for");
+                return Err(SshError::File { host: self.host.clone(), path: path.to_owned(), cause });
+            }
+        }
+        self.raw.close(handle).await.map_err(told)?;
+        Ok(Some(bytes))
+    }
+
+    /// `~` and `~/x` are the remote user's home; everything else is taken as it stands.
+    fn path(&self, path: &str) -> String {
+        let path = match path.strip_prefix('~') {
+            Some("") => self.home.clone(),
+            Some(rest) if rest.starts_with('/') => format!("{}{rest}", self.home.trim_end_matches('/')),
+            _ => path.to_owned(),
+        };
+        let trimmed = path.trim_end_matches('/');
+        trimmed.to_owned()
+    }
+}
+
+/// Adds the SHA-256 of each file, computed on the host.
+pub(super) async fn with_digests(connection: &Arc<Connection>, dir: &str, files: Vec<RemoteFile>) -> Result<Vec<RemoteFile>, Fault> {
+    if files.is_empty() {
+        return Ok(files);
+    }
+    // A name may begin with a dash, or with anything else: `./` before it and NUL behind it make it harmless.
+    let names: String = files.iter().map(|file| format!("./{}\0", file.path)).collect();
+    let keep = names.len() * 2 + files.len() * 80;
+    let command = Command::new("xargs").args(["-0", "sha256sum"]).in_dir(dir);
+    let text = command.render().map_err(|e| SshError::Local(e.to_string()))?;
+    let what = format!("sha256sum in {dir}");
+    let input = Input::Bytes(names.into_bytes());
+    let job = Job { text: &text, words: command.words(), input: &input, keep, what: &what, begun: &|| () };
+    let output = job.run(connection, &|_, _| ()).await?;
+    let digests: BTreeMap<String, &str> = output.stdout.lines().filter_map(digest_line).collect();
+    let add = |mut file: RemoteFile| match digests.get(&file.path) {
+        Some(digest) => {
+            file.sha256 = Some((*digest).to_owned());
+            Ok(file)
+        }
+        None => {
+            let cause = format!("no digest of it: {}", output.stderr.lines().last().unwrap_or("sha256sum did not name it"));
+            Err(SshError::File { host: connection.name.clone(), path: format!("{dir}/{}", file.path), cause }.into())
+        }
+    };
+    files.into_iter().map(add).collect()
+}
+
+/// `<64 hex>  ./path`; a leading backslash says that newlines and backslashes of the path are escaped.
+fn digest_line(line: &str) -> Option<(String, &str)> {
+    let (escaped, line) = line.strip_prefix('\\').map_or((false, line), |line| (true, line));
+    let (digest, path) = line.split_at_checked(64)?;
+    let path = path.strip_prefix("  ./").or_else(|| path.strip_prefix(" *./"))?;
+    let path = if escaped { unescaped(path) } else { path.to_owned() };
+    digest.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some((path, digest))
+}
+
+fn unescaped(path: &str) -> String {
+    let (mut plain, mut rest) = (String::with_capacity(path.len()), path.chars());
+    while let Some(c) = rest.next() {
+        match (c, c == '\\') {
+            (_, true) => match rest.next() {
+                Some('n') => plain.push('\n'),
+                Some('r') => plain.push('\r'),
+                Some(other) => plain.push(other),
+                None => plain.push('\\'),
+            },
+            (c, false) => plain.push(c),
+        }
+    }
+    plain
+}
+
+fn mode(bits: u32) -> FileAttributes {
+    FileAttributes { permissions: Some(bits & 0o7777), ..FileAttributes::default() }
+}
+
+/// What kind of thing it is. The library's own questions look at single bits, and a socket has those of a directory.
+fn kind(attributes: &FileAttributes) -> u32 {
+    attributes.permissions.unwrap_or(0) & 0o170_000
+}
+
+/// The directory of a path; one without is in the home, where SFTP and commands begin.
+fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or(".", |(dir, _)| if dir.is_empty() { "/" } else { dir })
+}
+
+fn is_absent(error: &Error) -> bool {
+    matches!(error, Error::Status(status) if status.status_code == StatusCode::NoSuchFile)
+}
+
+fn absent_is_fine(result: Result<(), Error>) -> Result<(), Error> {
+    result.or_else(|error| if is_absent(&error) { Ok(()) } else { Err(error) })
+}
+
+fn refused(host: &str, path: &str, error: &Error) -> SshError {
+    let host = host.to_owned();
+    match error {
+        Error::Status(status) => {
+            let code = status.status_code.to_string().to_lowercase();
+            let said = status.error_message.to_lowercase();
+            // OpenSSH says the code again in words; other servers say more.
+            let cause = if said.is_empty() || said == code { code } else { format!("{code} ({})", status.error_message) };
+            SshError::File { host, path: path.to_owned(), cause }
+        }
+        other => SshError::Broken { host, what: path.to_owned(), cause: other.to_string() },
+    }
+}
+
+#[cfg(test)]
+#[path = "sftp_tests.rs"]
+mod tests;

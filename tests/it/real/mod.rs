@@ -1,0 +1,57 @@
+//! Real components on this machine's loopback, each started for one test in a temporary directory and ended by its process id.
+
+pub mod docker;
+pub mod image;
+pub mod sshd;
+pub mod tmux;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Where programs are that an ordinary user's PATH leaves out.
+const ALSO: [&str; 5] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"];
+
+/// The programs of a component, in the order asked for; `None` when the test is to be skipped.
+///
+/// # Panics
+/// When one is missing and `PMX_REAL=1` says that the machine has them all.
+#[track_caller]
+pub fn needs<const N: usize>(programs: [&str; N]) -> Option<[PathBuf; N]> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let folders: Vec<&str> = path.split(':').chain(ALSO).collect();
+    let find = |name: &str| folders.iter().map(|folder| Path::new(folder).join(name)).find(|path| path.is_file());
+    let found = programs.map(|name| present(name, find(name)));
+    found.iter().all(Option::is_some).then(|| found.map(Option::unwrap_or_default))
+}
+
+/// Passes on what was found; says aloud that the test is skipped when nothing was.
+#[track_caller]
+pub fn present<T>(what: &str, found: Option<T>) -> Option<T> {
+    if found.is_none() {
+        assert!(
+            std::env::var("PMX_REAL").as_deref() != Ok("1"),
+            "PMX_REAL=1 says that every real component is here, but this machine lacks {what}"
+        );
+        // Past the test runner's capture: a skipped test must not look like one that passed.
+        let _ = writeln!(std::io::stderr(), "skipped: needs {what}");
+    }
+    found
+}
+
+/// Whether this process may do what only root may: sshd and dockerd need it.
+pub fn is_root() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status.lines().any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"))
+}
+
+/// Runs a program to its end and returns its standard output.
+///
+/// # Panics
+/// When it fails; with all that it said.
+#[track_caller]
+pub fn run(command: &mut std::process::Command) -> String {
+    let out = command.stdin(std::process::Stdio::null()).output().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(out.status.success(), "{command:?} ended with {}\n{}{}", out.status, text(&out.stdout), text(&out.stderr));
+    text(&out.stdout)
+}

@@ -285,3 +285,15 @@ fn hostile_scripts_end() {
     let arith = format!("echo $(({}1{}))", "(".repeat(4000), ")".repeat(4000));
     assert_eq!(rig.run(&arith).status, 2);
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(400))]
+    #[test]
+    fn no_script_brings_the_interpreter_down(
+        script in r#"([a-z$(){}'`;&|<>*?!~=\n \\"\[\]%é0-9#]|echo |printf |if |then |fi|done|do |for |case |esac|in |test |\$\{|sed |grep |tr |cut ){0,40}"#
+    ) {
+        let rig = Rig::new("slate");
+        rig.set(|faults| faults.pace = 0.0);
+        rig.run(&script);
+    }
+}

@@ -157,9 +157,9 @@ pub fn wc(shell: &mut Shell, args: &[String]) -> i32 {
     status
 }
 
-/// `grep [-qcFEvionxwshl] [-m N] [-e] PATTERN [FILE…]`; the expressions are those of `pattern`.
+/// `grep [-qcFEvionxshl] [-m N] [-e] PATTERN [FILE…]`; the expressions are those of `pattern`.
 pub fn grep(shell: &mut Shell, args: &[String]) -> i32 {
-    let flags = &["-q", "-c", "-F", "-E", "-v", "-i", "-o", "-n", "-x", "-w", "-s", "-h", "-l", "-G"];
+    let flags = &["-q", "-c", "-F", "-E", "-v", "-i", "-o", "-n", "-x", "-s", "-h", "-l", "-G"];
     let Ok(mut options) = options(shell, args, spec(flags, &["-e", "-m"])) else { return 2 };
     let mut patterns: Vec<String> = options.values(&["-e"]).iter().map(|&p| p.to_owned()).collect();
     if patterns.is_empty() {

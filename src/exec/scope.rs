@@ -48,7 +48,7 @@ impl<'a> RunScope<'a> {
         let mut outer: Vec<(*const Frame, Self)> = Vec::new();
         for (name, value) in &frame.inputs {
             let value = match value {
-                InputValue::Known(value) => value.clone(),
+                InputValue::Known(value) => Value::clone(value),
                 InputValue::Late(template, from) if depth < DEEPEST => {
                     let id = Arc::as_ptr(from);
                     let index = match outer.iter().position(|(known, _)| *known == id) {

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::event::Time;
 use crate::lang::Project;
+use crate::lang::types::{Kind, Type};
 use crate::model::contract::{Effect, PhaseRow};
 use crate::ops::build::compile;
 use crate::ops::planner::find;
@@ -94,14 +95,17 @@ pub fn graph(site: &Site, targets: &[String], inputs: &[String]) -> Result<Graph
     if !targets.is_empty() {
         return compile(site, targets, inputs).map(|(_, graph, _)| graph);
     }
-    let project = crate::ops::project::load(site)?.sound()?;
+    let mut project = Project::clone(&*crate::ops::project::load(site)?.sound()?);
+    // A placeholder need not look like a real value.
+    for input in project.workflows.values_mut().flat_map(|workflow| workflow.inputs.values_mut()) {
+        input.value.ty = Type { pattern: None, min: None, max: None, ..input.value.ty.clone() };
+    }
     let targets: Vec<Target> = project.workflows.keys().map(|name| Target::Workflow(name.clone())).collect();
     lower(&project, &find, site.settings(), &targets, &placeholders(&project))
 }
 
 /// A value of the right type for each input without a default, so that the whole project can be drawn.
 fn placeholders(project: &Project) -> Map {
-    use crate::lang::types::Kind;
     let inputs = project.workflows.values().flat_map(|workflow| &workflow.inputs);
     let value = |name: &String, kind: &Kind| match kind {
         Kind::Bool => Value::Bool(false),

@@ -70,7 +70,7 @@ fn dispatch(shell: &mut Shell, verb: &str, rest: &[String], call: &Call) -> i32 
     };
     match verb {
         "up" => up(shell, rest, project, call.quiet),
-        "start" => each(shell, rest, project, ("Started", call.quiet), |shell, name| run::start(shell, name)),
+        "start" => each(shell, rest, project, ("Started", call.quiet), run::start),
         "stop" => stop(shell, rest, project, call.quiet),
         "restart" => restart(shell, rest, project, call.quiet),
         "down" => down(shell, rest, project, call.quiet),

@@ -153,7 +153,8 @@ pub fn inspect_image(reference: &str, image: &Image) -> Value {
 
 /// A row of `docker images --format json`.
 pub fn image_row(reference: &str, image: &Image, now: i64) -> Value {
-    let (repository, tag) = reference.rsplit_once(':').unwrap_or((reference, "latest"));
+    let (repository, tag) =
+        if reference.starts_with("sha256:") { ("<none>", "<none>") } else { reference.rsplit_once(':').unwrap_or((reference, "latest")) };
     let short: String = image.id.trim_start_matches("sha256:").chars().take(12).collect();
     json!({
         "Repository": repository, "Tag": tag, "ID": short, "Digest": "<none>", "CreatedAt": created(image.created), "Containers": "N/A",

@@ -162,8 +162,12 @@ fn one(shell: &mut Shell, at: &Place, args: &[String]) -> Result<(), String> {
 
 fn session(shell: &Shell, at: &Place, target: Option<&str>, pane: bool) -> Result<String, String> {
     let target = target.unwrap_or("");
-    sessions(shell, at, |s| find(s, target, pane))
-        .ok_or_else(|| format!("can't find {}: {}", if pane { "pane" } else { "session" }, target.trim_end_matches(':')))
+    let missing = || match target.split_once(':') {
+        Some((name, _)) => format!("can't find session: {}", name.trim_start_matches('=')),
+        None if pane => format!("can't find pane: {target}"),
+        None => format!("can't find session: {}", target.trim_start_matches('=')),
+    };
+    sessions(shell, at, |s| find(s, target, pane)).ok_or_else(missing)
 }
 
 fn list(shell: &Shell, at: &Place, format: &str, only: Option<String>) -> Result<(), String> {
@@ -209,8 +213,8 @@ fn new_session(shell: &mut Shell, at: &Place, args: &[String]) -> Result<(), Str
     }
     let cwd = options.value(&["-c"]).map_or_else(|| shell.cwd.clone(), |dir| shell.path(dir));
     let host = shell.world.host(|host| host.hostname.clone());
-    let mut made = Session { created: time::now(), pid: 1200, cwd, one_command: !options.operands.is_empty(), ..Session::default() };
-    if !made.one_command {
+    let mut made = Session { created: time::now(), pid: 1200, cwd, ..Session::default() };
+    if options.operands.is_empty() {
         made.show_prompt(&host);
     }
     sessions(shell, at, |s| s.insert(name.clone(), made));
@@ -221,6 +225,11 @@ fn new_session(shell: &mut Shell, at: &Place, args: &[String]) -> Result<(), Str
             options.operands.iter().map(|w| format!("'{}'", w.replace('\'', "'\\''"))).collect::<Vec<_>>().join(" ")
         };
         run_line(shell, at, &name, &line);
+        // A command that is over took its session with it; one that reads the pane now will.
+        sessions(shell, at, |s| {
+            s.retain(|n, session| *n != name || session.program != Program::Shell);
+            s.get_mut(&name).map(|session| session.one_command = true)
+        });
     }
     Ok(())
 }
@@ -270,6 +279,10 @@ fn said_on_host(host: &mut HostState, at: &Place, name: &str, said: &crate::lab:
 
 /// Runs a line in the pane's own shell: its output goes to the pane, its directory stays.
 fn run_line(shell: &Shell, at: &Place, name: &str, line: &str) {
+    if line.trim() == "cat" {
+        sessions(shell, at, |s| s.get_mut(name).map(|session| session.program = Program::Cat));
+        return;
+    }
     let (sink, buffer) = Sink::buffer();
     let mut inner = Shell::new(shell.world.clone(), Io { stdin: Input::bytes(Vec::new()), stdout: sink.clone(), stderr: sink });
     inner.cwd = sessions(shell, at, |s| s.get(name).map(|s| s.cwd.clone())).unwrap_or_default();
@@ -282,11 +295,10 @@ fn run_line(shell: &Shell, at: &Place, name: &str, line: &str) {
         if let Some(session) = s.get_mut(name) {
             session.cwd.clone_from(&inner.cwd);
             session.print(text.lines().map(str::to_owned));
-            if session.program == Program::Shell && !session.one_command {
+            if session.program == Program::Shell {
                 session.show_prompt(&host);
             }
         }
-        s.retain(|n, session| n != name || !session.one_command || session.program != Program::Shell);
     });
 }
 

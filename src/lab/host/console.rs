@@ -63,6 +63,8 @@ pub enum Program {
     /// A login shell: what is typed is run.
     #[default]
     Shell,
+    /// `cat`: what is typed is printed again.
+    Cat,
     /// A tModLoader server's console.
     Terraria(Terraria),
     /// A Minecraft server's console.
@@ -115,6 +117,7 @@ impl Program {
     pub fn command(&self) -> &'static str {
         match self {
             Self::Shell => "sh",
+            Self::Cat => "cat",
             Self::Terraria(_) => "dotnet",
             Self::Minecraft(_) => "java",
         }
@@ -124,6 +127,7 @@ impl Program {
     pub fn submit(&mut self, line: &str, moment: &Moment) -> Said {
         match self {
             Self::Shell => Said::default(),
+            Self::Cat => Said { lines: vec![line.to_owned()], ..Said::default() },
             Self::Terraria(game) => game.submit(line, moment),
             Self::Minecraft(game) => game.submit(line, moment),
         }
@@ -133,7 +137,7 @@ impl Program {
     pub fn interrupt(&mut self, moment: &Moment) -> Said {
         match self {
             Self::Shell => Said { prompt: true, ..Said::default() },
-            Self::Terraria(_) => Said { ended: Some(130), ..Said::default() },
+            Self::Cat | Self::Terraria(_) => Said { ended: Some(130), ..Said::default() },
             Self::Minecraft(game) => game.submit("stop", moment),
         }
     }
@@ -141,7 +145,7 @@ impl Program {
     /// What was due by now: a save that is done, a start that is done.
     pub fn settle(&mut self, now_ms: i64) -> Said {
         match self {
-            Self::Shell => Said::default(),
+            Self::Shell | Self::Cat => Said::default(),
             Self::Terraria(game) => game.settle(now_ms),
             Self::Minecraft(game) => game.settle(now_ms),
         }

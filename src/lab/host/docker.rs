@@ -267,8 +267,10 @@ impl Docker {
             return Err(format!("pull access denied for {given}, repository does not exist or may require 'docker login'"));
         }
         if let Some(newer) = self.registry.remove(&reference) {
-            let changed = self.images.get(&reference).is_none_or(|old| old.id != newer.id);
-            self.images.insert(reference, newer);
+            let old = self.images.insert(reference, newer.clone());
+            let changed = old.as_ref().is_none_or(|old| old.id != newer.id);
+            // The old image stays without a name, for the containers that were made from it.
+            self.images.extend(old.filter(|_| changed).map(|old| (old.id.clone(), old)));
             return Ok(changed);
         }
         if self.images.contains_key(&reference) {

@@ -182,7 +182,7 @@ impl Session {
         match &self.program {
             Program::Shell => format!("{host}:{}# ", if self.cwd.is_empty() { "~" } else { &self.cwd }),
             Program::Terraria(_) => ": ".to_owned(),
-            Program::Minecraft(_) => String::new(),
+            Program::Minecraft(_) | Program::Cat => String::new(),
         }
     }
 

@@ -6,12 +6,15 @@ const LEVELS: [&[&str]; 8] = [&["||"], &["&&"], &["|"], &["^"], &["&"], &["==", 
 /// The value of an expression whose `$` are expanded already. `value` gives a variable named without `$`.
 ///
 /// # Errors
-/// What dash says about it.
+/// What dash says about it, without the expression that it quotes behind.
 pub fn compute(text: &str, value: &dyn Fn(&str) -> String) -> Result<i64, String> {
+    if text.trim().is_empty() {
+        return Ok(0);
+    }
     let mut reader = Reader { text: text.chars().collect(), at: 0, depth: 0, value };
     let result = reader.level(0)?;
     reader.skip();
-    if reader.at < reader.text.len() { Err(format!("arithmetic expression: expecting EOF: \"{text}\"")) } else { Ok(result) }
+    if reader.at < reader.text.len() { Err("arithmetic expression: expecting EOF".to_owned()) } else { Ok(result) }
 }
 
 struct Reader<'a> {

@@ -127,7 +127,7 @@ impl Shell {
                     let text = self.expand_one(text)?;
                     match arith::compute(&text, &|name| self.get(name).to_owned()) {
                         Ok(value) => self.add_value(&value.to_string(), *quoted, fields, split),
-                        Err(why) => return self.refuse(&why),
+                        Err(why) => return self.refuse(&format!("{why}: \"{text}\"")),
                     }
                 }
                 Piece::Var { name, op, quoted } => self.variable(name, op, *quoted, (fields, split))?,

@@ -35,8 +35,8 @@ struct Open {
     env: Vec<(String, String)>,
     stdin: Option<mpsc::UnboundedSender<Vec<u8>>>,
     cancel: Arc<AtomicBool>,
-    /// Its command has ended and all was sent: sshd counts it no longer, whether or not the far end has closed its side.
-    ended: Arc<AtomicBool>,
+    /// This side has closed it. russh forgets such a channel at once and calls no `channel_close` when the far end answers.
+    closed: Arc<AtomicBool>,
 }
 
 impl Drop for Open {
@@ -78,11 +78,7 @@ impl Login {
             .stack_size(STACK)
             .spawn(move || run(world, io, &task, (&env, &far)))
             .map_err(russh::Error::IO)?;
-        let (handle, ended) = (session.handle(), Arc::clone(&open.ended));
-        tokio::spawn(async move {
-            forward(handle, id, output).await;
-            ended.store(true, Ordering::Relaxed);
-        });
+        tokio::spawn(forward(session.handle(), id, output, Arc::clone(&open.closed)));
         session.channel_success(id)
     }
 }
@@ -109,7 +105,7 @@ fn run(world: World, io: Io, task: &Task, with: (&[(String, String)], &mpsc::Sen
 }
 
 /// Carries output to the far end until every writer is gone, those in the background too.
-async fn forward(handle: Handle, id: ChannelId, mut output: mpsc::Receiver<Sent>) {
+async fn forward(handle: Handle, id: ChannelId, mut output: mpsc::Receiver<Sent>, closed: Arc<AtomicBool>) {
     while let Some(sent) = output.recv().await {
         let gone = match sent {
             Sent::Out(bytes) => handle.data(id, bytes).await.is_err(),
@@ -123,6 +119,8 @@ async fn forward(handle: Handle, id: ChannelId, mut output: mpsc::Receiver<Sent>
     }
     // Errors mean that the connection is gone, and the channel with it.
     handle.eof(id).await.ok();
+    // Before the far end can hear of it: it may ask for the next channel at once.
+    closed.store(true, Ordering::Relaxed);
     handle.close(id).await.ok();
 }
 
@@ -146,14 +144,13 @@ impl Handler for Login {
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), russh::Error> {
-        self.channels.retain(|_, open| !open.ended.load(Ordering::Relaxed));
+        self.channels.retain(|_, open| !open.closed.load(Ordering::Relaxed));
         if self.channels.len() >= MAX_SESSIONS {
             reply.reject(ChannelOpenFailure::ConnectFailed).await;
             return Ok(());
         }
         let id = channel.id();
-        self.channels
-            .insert(id, Open { channel: Some(channel), env: Vec::new(), stdin: None, cancel: Arc::default(), ended: Arc::default() });
+        self.channels.insert(id, Open { channel: Some(channel), env: Vec::new(), stdin: None, cancel: Arc::default(), closed: Arc::default() });
         reply.accept().await;
         Ok(())
     }
@@ -184,7 +181,6 @@ impl Handler for Login {
         Ok(())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "russh's own signature")]
     async fn pty_request(
         &mut self,
         id: ChannelId,

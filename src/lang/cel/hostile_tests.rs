@@ -44,8 +44,9 @@ fn deep_and_long_expressions() {
     assert_says(&(repeat("1+", 2047) + "1"), "nested deeper than 256");
     assert_says(&format!("inputs{}", repeat("[0]", 1360)), "nested deeper than 256");
     assert_says(&format!("inputs{}", repeat(".b", 2040)), "nested deeper than 256");
-    assert_says(&repeat("!", 4000), "nested");
-    assert_says(&(repeat("-", 4000) + "1"), "nested");
+    assert_says(&(repeat("!", 4000) + "true"), "value a boolean");
+    assert_says(&(repeat("!(", 1300) + "true" + &repeat(")", 1300)), "nested");
+    assert_says(&(repeat("-", 4000) + "1"), "value an integer");
     assert_says(&(repeat("true?", 700) + "1" + &repeat(":1", 700)), "nested");
     assert_says(&format!("inputs{}", repeat(".b", 100)), "no `b`");
     assert_says(&(repeat("1+", 200) + "1"), "value an integer");

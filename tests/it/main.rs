@@ -1,7 +1,9 @@
 //! The one integration binary: the real `pmx` in a sandbox, and the real components it works on.
 #![expect(clippy::disallowed_methods, reason = "tests own files, processes, the environment and the clock of their sandbox")]
 
+mod fleet;
 mod lab_transcripts;
+mod main_job;
 mod mistakes;
 mod normal;
 mod process;

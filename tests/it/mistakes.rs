@@ -143,7 +143,26 @@ fn mistakes(line: &str) -> Vec<Mistake> {
 
 /// What no checker can know, by file and a part of the spoilt line, each with its reason. A survivor that is not here fails the test, and so does a
 /// line here that survives no more.
-const SURVIVORS: &[(&str, &str, &str)] = &[];
+const SURVIVORS: &[(&str, &str, &str)] = &[
+    ("Pmxfile.toml", "[profile.lba", "a profile's name is free: this is another profile"),
+    ("definitions/", "vm[\"calamiyt\"]", "which VMs exist is known to Proxmox alone; the lookup says that there is none of that name"),
+    ("definitions/keebDev02.toml", "\"passwodr\"", "which keys a vault holds is known when it is opened; then the nearest key is named"),
+    ("definitions/testVmSsh.toml", "inputs.vmNaem", "no workflow calls it, and `-i` may give an input of any name"),
+    ("workflows/update-calamity.toml", "servers images", "an apostrophe less in a sentence"),
+];
+
+/// Mistakes that are told at another line, by file and a part of the spoilt line, with the reason why that line is right.
+const ELSEWHERE: &[(&str, &str, &str)] = &[
+    ("Pmxfile.toml", "kidn = ", "`[vault.proxmox-vault] has no kind` at its header, one line above"),
+    ("Pmxfile.toml", "[bot.vm.calamiyt]", "a VM's name is free; what it may do has no workflow"),
+    ("Pmxfile.toml", "definitions.keebDev20", "at the first key below the header"),
+    ("Pmxfile.toml", "definitions.flete", "at the first key below the header"),
+    ("Pmxfile.toml", "definitions.calamityTerrarai", "at the first key below the header"),
+    ("Pmxfile.toml", "methods.warnShutdonw", "at the first key below the header"),
+    ("workflows/create-vm.toml", "[input.vmNaem]", "where `vmName` is used: it may be that word which is wrong"),
+    ("workflows/vm-lifecycle-test.toml", "[input.vmNaem]", "where `vmName` is given: it may be that word which is wrong"),
+    ("workflows/vm-lifecycle-test.toml", "pattern = ", "another pattern, which the default does not match"),
+];
 
 #[test]
 fn every_small_mistake_in_our_own_project_is_found_at_its_place() {
@@ -170,23 +189,28 @@ fn every_small_mistake_in_our_own_project_is_found_at_its_place() {
                 };
                 if errors.is_empty() {
                     survivors.push(shown);
-                } else if !errors.iter().any(here) {
+                } else if !errors.iter().any(here) && !named(ELSEWHERE, &shown) {
                     elsewhere.push(format!("{shown}\n      → {}", errors[0]));
                 }
             }
         }
     }
     println!("{tried} mistakes tried, {} survive, {} found elsewhere", survivors.len(), elsewhere.len());
-    let known = |shown: &&String| SURVIVORS.iter().any(|(file, part, _)| shown.starts_with(file) && shown.contains(part));
+    let known = |shown: &&String| named(SURVIVORS, shown);
     for shown in survivors.iter().filter(known) {
         println!("  survives, as known: {shown}");
     }
     let surprising: Vec<&String> = survivors.iter().filter(|shown| !known(shown)).collect();
-    let stale: Vec<_> = SURVIVORS.iter().filter(|(file, part, _)| !survivors.iter().any(|shown| shown.starts_with(file) && shown.contains(part))).collect();
+    let gone = |row: &&(&str, &str, &str)| !survivors.iter().any(|shown| named(&[**row], shown));
+    let stale: Vec<_> = SURVIVORS.iter().filter(gone).collect();
     assert!(tried > 1000, "only {tried} mistakes were tried");
     assert!(surprising.is_empty(), "{} mistakes are not found:\n{}", surprising.len(), list(&surprising));
     assert!(elsewhere.is_empty(), "{} mistakes are told at another place:\n{}", elsewhere.len(), elsewhere.join("\n"));
     assert!(stale.is_empty(), "these survive no more: {stale:?}");
+}
+
+fn named(table: &[(&str, &str, &str)], shown: &str) -> bool {
+    table.iter().any(|(file, part, _)| shown.starts_with(file) && shown.contains(part))
 }
 
 fn list(lines: &[&String]) -> String {

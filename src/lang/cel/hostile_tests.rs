@@ -48,7 +48,7 @@ fn deep_and_long_expressions() {
     assert_says(&(repeat("!(", 1300) + "true" + &repeat(")", 1300)), "nested");
     assert_says(&(repeat("-", 4000) + "1"), "value an integer");
     assert_says(&(repeat("true?1:", 580) + "1"), "nested");
-    assert_says(&format!("inputs{}", repeat(".b", 100)), "no `b`");
+    assert_says(&format!("inputs{}", repeat(".b", 100)), "no input `b`");
     assert_says(&(repeat("1+", 200) + "1"), "value an integer");
     assert_says(&format!("'{}'", repeat("ü", 2040)), "value a string");
     assert_says(&repeat("ü", 2040), "not");

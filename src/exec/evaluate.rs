@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::exec::engine::Engine;
 use crate::exec::scope::RunScope;
 use crate::lang::template::{Each, Evaluated, Scope};
-use crate::lang::types::{Kind, Object, Type};
+use crate::lang::types::Object;
 use crate::model::contract::{At, Failure};
 use crate::name::ResourceName;
 use crate::plan::graph::{Action, Bound, SetBy};
@@ -109,14 +109,6 @@ fn evaluate(engine: &Engine, action: &Action, each: Option<&Each>) -> Result<Val
     Ok(values)
 }
 
-/// A list that was written as JSON in a string, as its users did before, becomes a list.
-fn listed(ty: &Type, value: Value) -> Value {
-    match (&ty.kind, &value) {
-        (Kind::List(_), Value::String(text)) => serde_json::from_str::<serde_json::Value>(text).map_or(value, Value::from),
-        _ => value,
-    }
-}
-
 fn variant(action: &Action, inputs: &Map) -> Option<String> {
     let call = &action.call;
     if call.variant.is_some() || call.variant_inputs.is_empty() {
@@ -145,7 +137,7 @@ impl Scopes<'_> {
                 return Err(Diagnostic::yours(format!("there is no argument `{name}`")).at(&bound.template.span, ""));
             };
             field.ty.accepts(&value).map_err(|why| Diagnostic::yours(format!("`{name}` {why}")).at(&bound.template.span, ""))?;
-            values.insert(name.clone(), (listed(&field.ty, value), reads));
+            values.insert(name.clone(), (field.ty.shape(value), reads));
         }
         for (name, field) in schema {
             match (values.contains_key(name), &field.default) {

@@ -119,11 +119,10 @@ impl Scope for RunScope<'_> {
 
     fn run(&self) -> Map {
         let who = &self.engine.who;
-        let targets = who.targets.iter().map(|target| Value::from(target.as_str())).collect::<Vec<_>>();
         Map::from([
             ("id".to_owned(), who.run.as_str().into()),
             ("actor".to_owned(), who.actor.as_str().into()),
-            ("targets".to_owned(), Value::List(targets)),
+            ("target".to_owned(), who.targets.join(" ").into()),
         ])
     }
 

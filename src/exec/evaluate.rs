@@ -11,7 +11,7 @@ use crate::model::contract::{At, Failure};
 use crate::name::ResourceName;
 use crate::plan::graph::{Action, Bound, SetBy};
 use crate::plan::variant::Variants;
-use crate::source::Diagnostic;
+use crate::source::{Diagnostic, Fault};
 use crate::value::{Map, Value};
 
 /// The values of one call.
@@ -29,12 +29,13 @@ pub struct Values {
     pub variant: Option<String>,
 }
 
-/// Why an action cannot begin: the user's file, with its place.
+/// Why an action cannot begin, with the place in the user's file: mostly that file's fault, but not when a machine did not tell what it asks for.
 pub fn failed(diagnostic: &Diagnostic) -> Failure {
-    let failure = Failure::yours(match &diagnostic.at {
+    let message = match &diagnostic.at {
         Some((span, _)) => format!("{span}: {}", diagnostic.message),
         None => diagnostic.message.clone(),
-    });
+    };
+    let failure = if diagnostic.fault == Fault::Theirs { Failure::theirs(message) } else { Failure::yours(message) };
     match &diagnostic.help {
         Some(help) => failure.help(help.clone()),
         None => failure,

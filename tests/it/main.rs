@@ -1,8 +1,14 @@
 //! The one integration binary: the real `pmx` in a sandbox, and the real components it works on.
 #![expect(clippy::disallowed_methods, reason = "tests own files, processes, the environment and the clock of their sandbox")]
 
+mod commands;
+mod faults;
 mod fleet;
+mod interrupt;
+mod kill;
+mod lab_profile;
 mod lab_transcripts;
+mod lifecycle;
 mod main_job;
 mod mistakes;
 mod normal;
@@ -10,3 +16,4 @@ mod process;
 mod real;
 mod real_smoke;
 mod sandbox;
+mod secrets;

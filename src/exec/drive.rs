@@ -85,6 +85,10 @@ pub async fn drive(engine: Arc<Engine>, graph: Graph) -> Ran {
             Some(joined) = driver.running.join_next_with_id() => driver.take(joined),
             Ok(()) = stop.changed() => driver.look_again(*stop.borrow_and_update()),
         }
+        // All that has ended counts before anything starts: a failure must not come second by chance.
+        while let Some(joined) = driver.running.try_join_next_with_id() {
+            driver.take(joined);
+        }
         if failed == 0 && !driver.failures.is_empty() {
             driver.look_again(*stop.borrow_and_update());
         }

@@ -151,7 +151,6 @@ async fn a_step_may_ask_for_more_tries() {
     waits(act, retry, Failure::refused("protected"), &[]).await;
     waits(act, "retry = { times = 3, backoff = \"45s\" }", no(), &[45_000, 60_000, 60_000]).await;
     waits(act, "retry = { times = 2, backoff = \"5m\" }", no(), &[300_000, 300_000]).await;
-    waits(act, "retry = { times = 0, backoff = \"1s\" }", no().transient(), &[]).await;
     waits(act, "retry = { times = 9, backoff = \"1s\" }\ntimeout = \"4s\"", no(), &[1000, 2000]).await;
 }
 

@@ -10,7 +10,7 @@ use crate::exec::refresh::Keys;
 use crate::exec::reporter::Reporter;
 use crate::exec::view::Held;
 use crate::exec::{guard, tries};
-use crate::model::contract::{Call, Context, Failure, FailureKind, Guard, Instance, Who};
+use crate::model::contract::{Call, Context, Failure, FailureKind, Guard, Instance, Who, Writes};
 use crate::name::ResourcePattern;
 use crate::plan::graph::{Action, BoundCall};
 use crate::plan::key;
@@ -98,7 +98,7 @@ async fn prepare(engine: &Arc<Engine>, action: &Action, force: bool, began: Time
     // The variant may be known only now.
     let bound = BoundCall { variant: values.variant.clone(), ..action.call.clone() };
     let key = key::key(&bound, &call(&values), &keyed);
-    let attempt = keep::begin(engine, action, key, written_names(action, &values), &values).await?;
+    let attempt = keep::begin(engine, action, key, written_names(action, &values)?, &values).await?;
     let why = if force {
         "runs: what is known has expired or was refused".to_owned()
     } else {
@@ -151,22 +151,29 @@ async fn freshen(engine: &Arc<Engine>, action: &Action) -> Result<(), Failure> {
 }
 
 /// The resources that the call will write, as far as its values tell.
-fn written_names(action: &Action, values: &Values) -> Vec<ResourcePattern> {
+fn written_names(action: &Action, values: &Values) -> Result<Vec<ResourcePattern>, Failure> {
     let call = &action.call;
-    let variant = || values.variant.clone();
-    let text = |argument: &str| {
+    let named = |writes: &Writes, argument: &str| {
         let value = values.arguments.get(argument).or_else(|| values.globals.get(argument));
-        value.filter(|value| **value != Value::Null).map(Value::to_string)
+        match value {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(_) | Value::Int(_) | Value::Float(_) | Value::Bool(_)) => Ok(value.map(Value::to_string)),
+            Some(other) => {
+                Err(Failure::yours(format!("`{argument}` of {} is {}, which cannot name a {}", call.name(), other.kind(), writes.spec)))
+            }
+        }
     };
-    let instance = |instance: &Instance| match instance {
-        Instance::Argument(argument) => text(argument),
-        Instance::Single(name) => Some(variant().unwrap_or_else(|| (*name).to_owned())),
-        Instance::All => None,
-    };
-    let pattern = |writes: &crate::model::contract::Writes| ResourcePattern {
-        def: call.def.clone(),
-        spec: writes.spec.to_owned(),
-        instance: instance(&writes.instance),
+    let pattern = |writes: &Writes| -> Result<ResourcePattern, Failure> {
+        let instance = match writes.instance {
+            Instance::Argument(argument) => named(writes, argument)?,
+            Instance::Single(name) => Some(values.variant.clone().unwrap_or_else(|| name.to_owned())),
+            Instance::All => None,
+        };
+        let pattern = ResourcePattern { def: call.def.clone(), spec: writes.spec.to_owned(), instance };
+        match pattern.exact().map(|name| keep::sound(&name)) {
+            Some(Err(why)) => Err(Failure::yours(format!("{} cannot write what its arguments name: {why}", call.name()))),
+            _ => Ok(pattern),
+        }
     };
     call.method.writes.iter().map(pattern).collect()
 }

@@ -66,8 +66,42 @@ async fn the_journal_tells_what_was_heard() {
     }
 }
 
+/// The steps of a story, each with its events in order.
+fn by_step(events: &[Stamped]) -> std::collections::BTreeMap<String, Vec<String>> {
+    let mut steps: std::collections::BTreeMap<String, Vec<String>> = std::collections::BTreeMap::new();
+    for (stamped, line) in kept(events).iter().zip(lines(&kept(events))) {
+        let json = serde_json::to_value(stamped).unwrap();
+        steps.entry(json["step"].as_str().unwrap_or_default().to_owned()).or_default().push(line);
+    }
+    steps
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_journal_of_a_busy_run_tells_each_step_in_its_order() {
+    let steps: String = (0..60).map(|n| step(&format!("s{n}"), "fleet.note", &format!("as = 's{n}'"))).collect();
+    let mut rig = Rig::new(&steps);
+    (rig.settings.jobs, rig.settings.per_host) = (60, 60);
+    rig.on("fleet.note", |ctx, call| async move {
+        for n in 0..5 {
+            ctx.reporter.warn(&format!("{n} of {}", ctx.who.step));
+            ctx.reporter.task(&format!("UPID:{n}")).await;
+        }
+        Ok(usual(&ctx, &call))
+    });
+    let told = rig.run().await;
+    assert_eq!(told.ran.state, RunState::Succeeded);
+    let (journal, events) = (by_step(&told.journal), by_step(&told.events));
+    assert_eq!(journal, events);
+    let first = &journal["w/s0"];
+    assert!(first[0].starts_with("started") && first.last().unwrap().starts_with("done"), "{first:#?}");
+    assert_eq!((journal.len(), first.len()), (60, 13));
+}
+
+/// How many records and versions a transaction has, and its journal lines.
+type Shape = (usize, usize, Vec<String>);
+
 /// A rig that keeps the shape of every transaction: records, versions, and the last event.
-fn spied(rig: &mut Rig) -> Arc<Mutex<Vec<(usize, usize, Vec<String>)>>> {
+fn spied(rig: &mut Rig) -> Arc<Mutex<Vec<Shape>>> {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&seen);
     rig.broken = Some(Arc::new(move |commit: &Commit| {
@@ -100,7 +134,8 @@ fn refuse(rig: &mut Rig, times: usize, which: impl Fn(&Commit) -> bool + Send + 
 
 #[tokio::test]
 async fn an_effect_that_cannot_be_journaled_is_not_begun() {
-    let mut rig = Rig::new(&(step("a", "fleet.note", "as = 'n'") + &step("clean", "fleet.note", "as = 'c'") + "always = true\nafter = [\"a\"]\n"));
+    let mut rig =
+        Rig::new(&(step("a", "fleet.note", "as = 'n'") + &step("clean", "fleet.note", "as = 'c'") + "always = true\nafter = [\"a\"]\n"));
     refuse(&mut rig, 1, |commit| commit.records.is_empty());
     let calls = rig.spy("a");
     let told = rig.run().await;
@@ -192,7 +227,7 @@ async fn no_secret_is_stored_or_told_in_the_clear() {
 
 #[tokio::test]
 async fn a_secret_that_was_printed_before_it_was_known_is_not_in_the_log() {
-    let rig = Rig::new(&step("a", "login.auth", "").replace("with = {  }", "") );
+    let rig = Rig::new(&step("a", "login.auth", "").replace("with = {  }", ""));
     let mut rig = rig;
     rig.vault.insert("password".into(), PASSWORD.into());
     rig.on("a", |ctx, call| async move {

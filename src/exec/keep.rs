@@ -10,7 +10,7 @@ use crate::exec::evaluate::{Machine, Values, uuid};
 use crate::exec::reporter::Reporter;
 use crate::exec::view;
 use crate::model::contract::{Effect, Failure, FailureKind, Instance, Outcome, Writes, Written};
-use crate::name::{ResourceName, ResourcePattern};
+use crate::name::{BadName, ResourceName, ResourcePattern};
 use crate::plan::graph::Action;
 use crate::plan::key::Manifest;
 use crate::store::Store;
@@ -104,19 +104,7 @@ pub async fn begin(
                 heads.insert(output.resource.clone(), version);
             }
         }
-        Ok(Attempt {
-            variant,
-            key,
-            manifest,
-            subject,
-            reads,
-            names,
-            heads,
-            previous,
-            machine,
-            same_key,
-            same_subject,
-        })
+        Ok(Attempt { variant, key, manifest, subject, reads, names, heads, previous, machine, same_key, same_subject })
     };
     engine.view.keeper.call(job).await.map_err(ours)
 }
@@ -279,12 +267,14 @@ fn pack(engine: &Engine, action: &Action, writes: Vec<Written>, attempt: &Attemp
     let call = &action.call;
     let mut packed: Vec<PackedWrite> = Vec::new();
     for written in writes {
-        let single = |writes: &&Writes| writes.spec == written.spec && matches!(writes.instance, Instance::Single(name) if name == written.instance);
+        let single =
+            |writes: &&Writes| writes.spec == written.spec && matches!(writes.instance, Instance::Single(name) if name == written.instance);
         let instance = match (&attempt.variant, call.method.writes.iter().find(single)) {
             (Some(variant), Some(_)) => variant.clone(),
             _ => written.instance,
         };
         let name = ResourceName::new(call.def.clone(), written.spec, instance);
+        sound(&name).map_err(|why| Failure::bug(format!("{} wrote a resource without a proper name: {why}", call.name())))?;
         if !attempt.names.iter().any(|declared| declared.contains(&name)) {
             return Err(Failure::bug(format!("{} wrote {name}, which it does not declare", call.name())));
         }
@@ -294,6 +284,11 @@ fn pack(engine: &Engine, action: &Action, writes: Vec<Written>, attempt: &Attemp
         packed.push((name, engine.view.pack(&written.attributes)));
     }
     Ok(packed)
+}
+
+/// Whether a name that was put together can be read again: a store full of names that nobody can type is no use.
+pub fn sound(name: &ResourceName) -> Result<(), BadName> {
+    name.to_string().parse::<ResourceName>().map(drop)
 }
 
 /// Stores that an observation was fresh: a record that names the versions it confirms.

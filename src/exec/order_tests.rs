@@ -93,7 +93,8 @@ async fn what_runs_ends_and_independent_steps_start_only_when_the_run_keeps_goin
         (rig.settings.jobs, rig.settings.keep_going) = (2, keep_going);
         let (bad, running) = (rig.gate_and_fail("bad", Failure::theirs("no")), rig.gate("running"));
         let run = rig.start();
-        (bad.arrived(1).await, running.arrived(1).await);
+        bad.arrived(1).await;
+        running.arrived(1).await;
         bad.open();
         // The driver knows of the failure by then.
         run.until("skipped dependent").await;
@@ -239,7 +240,8 @@ async fn a_condition_guards_the_list_of_its_loop() {
 
 #[tokio::test]
 async fn a_long_chain_and_a_wide_field_end() {
-    let chain: String = (0..300).map(|n| if n == 0 { note("s0") } else { note(&format!("s{n}")) + &format!("after = [\"s{}\"]\n", n - 1) }).collect();
+    let chain: String =
+        (0..300).map(|n| if n == 0 { note("s0") } else { note(&format!("s{n}")) + &format!("after = [\"s{}\"]\n", n - 1) }).collect();
     let wide: String = (0..1000).map(|n| note(&format!("w{n}"))).collect();
     let told = Rig::new(&(chain + &wide)).run().await;
     assert_eq!(told.ran.count(Ending::Done), 1300);

@@ -38,6 +38,9 @@ use crate::wire::scripted::{ScriptedHttp, ScriptedSsh};
 
 /// What a method does in a test.
 pub type Behaviour = Arc<dyn Fn(Context, Call) -> BoxFuture<'static, Result<Outcome, Failure>> + Send + Sync>;
+type Questions = Arc<Mutex<Vec<Question>>>;
+/// Whether a transaction is refused.
+pub type Refuses = Arc<dyn Fn(&Commit) -> bool + Send + Sync>;
 type Behaviours = Arc<Mutex<BTreeMap<String, Behaviour>>>;
 
 /// Methods are plain functions: they find their rig by the root of its project.
@@ -66,12 +69,11 @@ pub struct Rig {
     pub actor: Actor,
     pub inputs: Map,
     pub vault: BTreeMap<String, String>,
-    pub confirm: bool,
-    pub questions: Arc<Mutex<Vec<Question>>>,
+    pub questions: Questions,
     /// Who is asked instead.
     pub asks: Option<Arc<dyn Confirmer>>,
     /// Refuses transactions: given each before it is made.
-    pub broken: Option<Arc<dyn Fn(&Commit) -> bool + Send + Sync>>,
+    pub broken: Option<Refuses>,
     project: Arc<Project>,
     behaviours: Behaviours,
 }
@@ -104,7 +106,6 @@ impl Rig {
             actor: Actor::new("cli", "test"),
             inputs: Map::new(),
             vault: BTreeMap::new(),
-            confirm: true,
             questions: Arc::default(),
             asks: None,
             broken: None,
@@ -176,9 +177,8 @@ impl Rig {
 
     /// The graph of a target.
     pub fn graph(&self, target: &str) -> Graph {
-        lower(&self.project, &rig_types::find, None, &[Target::parse(target).unwrap()], &self.inputs).unwrap_or_else(|complaints| {
-            panic!("{}", complaints.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
-        })
+        lower(&self.project, &rig_types::find, None, &[Target::parse(target).unwrap()], &self.inputs)
+            .unwrap_or_else(|complaints| panic!("{}", complaints.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
     }
 
     /// Begins a run of the workflow `w`.
@@ -202,8 +202,7 @@ impl Rig {
         let who = Asked { run: id.clone(), actor: self.actor.clone(), targets: vec![target.to_owned()] };
         let leases = Leases::new(id.clone(), keeper.clone(), Arc::clone(&wire.clock), herald.clone(), self.wait);
         let vault = RigVault { known: self.vault.clone(), redactor: redactor.clone() };
-        let own = RigConfirmer { says: self.confirm, questions: Arc::clone(&self.questions) };
-        let confirmer = self.asks.clone().unwrap_or_else(|| Arc::new(own));
+        let confirmer = self.asks.clone().unwrap_or_else(|| Arc::new(SaysYes { questions: Arc::clone(&self.questions) }));
         let engine = Arc::new(Engine {
             view: View { keeper, sealer: Arc::new(RigSealer), redactor },
             herald,
@@ -421,15 +420,14 @@ impl Secrets for RigVault {
     }
 }
 
-struct RigConfirmer {
-    says: bool,
-    questions: Arc<Mutex<Vec<Question>>>,
+struct SaysYes {
+    questions: Questions,
 }
 
-impl Confirmer for RigConfirmer {
+impl Confirmer for SaysYes {
     fn confirm<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, bool> {
         self.questions.lock().unwrap().push(question.clone());
-        Box::pin(std::future::ready(self.says))
+        Box::pin(std::future::ready(true))
     }
 }
 
@@ -460,10 +458,19 @@ impl Planner for RigPlanner {
     }
 }
 
+/// Says no.
+pub struct SaysNo;
+
+impl Confirmer for SaysNo {
+    fn confirm<'a>(&'a self, _: &'a Question) -> BoxFuture<'a, bool> {
+        Box::pin(std::future::ready(false))
+    }
+}
+
 /// The memory store, which a test may break.
 struct RigStore {
     inner: MemoryStore,
-    broken: Option<Arc<dyn Fn(&Commit) -> bool + Send + Sync>>,
+    broken: Option<Refuses>,
 }
 
 macro_rules! passed_on {

@@ -24,6 +24,8 @@ pub const DEFINITIONS: [(&str, &str); 5] = [
 ];
 
 const THING: Writes = Writes { spec: "thing", instance: Instance::Argument("name") };
+const ALL: Writes = Writes { spec: "thing", instance: Instance::All };
+const LOGIN: Writes = Writes { spec: "login", instance: Instance::Single("login") };
 const RESULT: Writes = Writes { spec: "result", instance: Instance::Single("result") };
 const ALONE: &[Acts] = &[Acts { at: At::Machine(THING), shared: false }];
 const HOST: &[Acts] = &[Acts { at: At::Host("host"), shared: false }];
@@ -41,20 +43,18 @@ static ROWS: [TypeRow; 2] = [
             spec("result", None, None),
         ],
         methods: &[
-            method("look", Effect::Observe, || fields("name! x"), &[THING], ALONE, |c, a| call(c, a, "look")),
-            method("sync", Effect::Observe, || fields(""), &[Writes { spec: "thing", instance: Instance::All }], &[], |c, a| {
-                call(c, a, "sync")
-            }),
+            method("look", Effect::Observe, || fields("name! x"), (&[THING], ALONE), |c, a| call(c, a, "look")),
+            method("sync", Effect::Observe, || fields(""), (&[ALL], &[]), |c, a| call(c, a, "sync")),
             MethodRow {
                 fresh: Duration::from_secs(600),
-                ..method("glance", Effect::Observe, || fields("of! x key$"), &[by("seen", "of")], &[], |c, a| call(c, a, "glance"))
+                ..method("glance", Effect::Observe, || fields("of! x key$"), (&[by("seen", "of")], &[]), |c, a| call(c, a, "glance"))
             },
-            method("stat", Effect::Observe, || fields("x"), &[RESULT], HOST, |c, a| call(c, a, "stat")),
-            method("put", Effect::Converge, || fields("name! x key$"), &[THING], ALONE, |c, a| call(c, a, "put")),
-            method("create", Effect::Act, || fields("name! x"), &[THING], ALONE, |c, a| call(c, a, "create")),
-            method("note", Effect::Act, || fields("as! x key$"), &[by("note", "as")], &[], |c, a| call(c, a, "note")),
-            method("poke", Effect::Act, || fields("x"), &[RESULT], HOST, |c, a| call(c, a, "poke")),
-            method("drop", Effect::Destroy, || fields("name!"), &[THING], ALONE, |c, a| call(c, a, "drop")),
+            method("stat", Effect::Observe, || fields("x"), (&[RESULT], HOST), |c, a| call(c, a, "stat")),
+            method("put", Effect::Converge, || fields("name! x key$"), (&[THING], ALONE), |c, a| call(c, a, "put")),
+            method("create", Effect::Act, || fields("name! x"), (&[THING], ALONE), |c, a| call(c, a, "create")),
+            method("note", Effect::Act, || fields("as! x key$"), (&[by("note", "as")], &[]), |c, a| call(c, a, "note")),
+            method("poke", Effect::Act, || fields("x"), (&[RESULT], HOST), |c, a| call(c, a, "poke")),
+            method("drop", Effect::Destroy, || fields("name!"), (&[THING], ALONE), |c, a| call(c, a, "drop")),
         ],
     },
     TypeRow {
@@ -65,9 +65,7 @@ static ROWS: [TypeRow; 2] = [
         specs: &[spec("login", Some(Observer { one: "auth", argument: None, all: None }), Some(Duration::from_secs(3600)))],
         methods: &[MethodRow {
             fresh: Duration::from_secs(3600),
-            ..method("auth", Effect::Observe, || fields(""), &[Writes { spec: "login", instance: Instance::Single("login") }], &[], |c, a| {
-                call(c, a, "auth")
-            })
+            ..method("auth", Effect::Observe, || fields(""), (&[LOGIN], &[]), |c, a| call(c, a, "auth"))
         }],
     },
 ];
@@ -85,13 +83,11 @@ const fn by(spec: &'static str, argument: &'static str) -> Writes {
     Writes { spec, instance: Instance::Argument(argument) }
 }
 
-#[expect(clippy::too_many_arguments, reason = "a row of the table above")]
 const fn method(
     name: &'static str,
     effect: Effect,
     arguments: fn() -> Object,
-    writes: &'static [Writes],
-    acts: &'static [Acts],
+    (writes, acts): (&'static [Writes], &'static [Acts]),
     run: RunFn,
 ) -> MethodRow {
     MethodRow { name, doc: "", effect, arguments, writes, acts, fresh: Duration::ZERO, phases: &[], run }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::event::RunState;
 use crate::exec::engine::Stop;
-use crate::exec::rig::Rig;
+use crate::exec::rig::{Rig, SaysNo};
 use crate::model::contract::FailureKind;
 use crate::value::Value;
 
@@ -31,6 +31,23 @@ async fn nothing_unresolved_reaches_a_method() {
     assert!(said.contains("fleet/thing/a has had no port since 2026-11-23T12:00:00.000Z, when run "), "{said}");
     let said = told_by("as = 'a', x = '${{ model.fleet.resource.note.none.attributes.port }}'").await;
     assert!(said.contains("no version of fleet/note/none yet"), "{said}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_a_name_names_nothing() {
+    for (name, why) in [
+        ("${{ vault.get(\"v\", \"k\") }}", "is a secret, which may only flow into secret arguments"),
+        ("${{ model.fleet.resource.note.n.attributes.list }}", "`as` of fleet.note is a list, which cannot name a note"),
+        ("${{ model.fleet.resource.note.n.attributes.empty }}", "`fleet/note/` is not a resource name"),
+    ] {
+        let mut rig = Rig::new(&(step("n", "fleet.note", "as = 'n'") + &step("a", "fleet.note", &format!("as = '{name}'"))));
+        rig.vault.insert("k".into(), "secret-text".into());
+        rig.gives("n", json!({"list": ["x"], "empty": ""}));
+        let calls = rig.spy("a");
+        let told = rig.run().await;
+        assert!(told.of("a").contains(why), "{}", told.of("a"));
+        assert!(calls.lock().unwrap().is_empty() && !told.lines().concat().contains("secret-text"));
+    }
 }
 
 #[tokio::test]
@@ -91,9 +108,12 @@ async fn single_instances_are_kept_apart_by_inputs() {
 #[tokio::test]
 async fn one_instance_never_makes_another_fresh() {
     // Both have the same arguments (`tag` is false for both), and which instance is meant is known only at run time.
-    let stat = |name: &str| step(name, "each.stat", &format!("vm = '${{{{ model.fleet.resource.note.{name}.attributes.as }}}}'")) + "fresh = \"10m\"\n";
+    let stat = |name: &str| {
+        step(name, "each.stat", &format!("vm = '${{{{ model.fleet.resource.note.{name}.attributes.as }}}}'")) + "fresh = \"10m\"\n"
+    };
     let notes = step("a", "fleet.note", "as = 'a'") + &step("b", "fleet.note", "as = 'b'");
-    let rig = Rig::new(&[notes, stat("a").replace("name = \"a\"", "name = \"sa\""), stat("b").replace("name = \"b\"", "name = \"sb\"")].concat());
+    let rig =
+        Rig::new(&[notes, stat("a").replace("name = \"a\"", "name = \"sa\""), stat("b").replace("name = \"b\"", "name = \"sb\"")].concat());
     let told = rig.run().await;
     assert_eq!((told.of("sa"), told.of("sb")), ("done: did it".into(), "done: did it".into()), "{:#?}", told.lines());
     let told = rig.run().await;
@@ -151,7 +171,7 @@ async fn what_is_destroyed_was_looked_at_and_confirmed() {
 async fn what_is_not_confirmed_is_not_done() {
     for steps in [DROP.to_owned(), step("d", "fleet.note", "as = 'a'") + "confirm = \"really?\"\n"] {
         let mut rig = Rig::new(&steps);
-        rig.confirm = false;
+        rig.asks = Some(std::sync::Arc::new(SaysNo));
         let calls = rig.spy("d");
         let told = rig.run().await;
         assert_eq!((told.ran.failures[0].1.kind, told.ran.state), (FailureKind::Refused, RunState::Failed));

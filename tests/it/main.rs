@@ -6,4 +6,5 @@ mod normal;
 mod process;
 mod real;
 mod real_smoke;
+mod real_types;
 mod sandbox;

@@ -29,7 +29,7 @@ fn front(cli: &Cli, env: BTreeMap<String, String>) -> Result<Front, Diagnostic> 
     };
     let home = env.get("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
     let config = env.get("XDG_CONFIG_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    let config = config.or_else(|| home.as_ref().map(|home| home.join(".config"))).map(|dir| dir.join("pmx"));
+    let config = config.or_else(|| home.as_ref().map(|home| home.join(".config")));
     let user = env.get("USER").or_else(|| env.get("LOGNAME")).cloned().unwrap_or_else(|| "unknown".to_owned());
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned());
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("pmx"));

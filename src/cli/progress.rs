@@ -187,7 +187,7 @@ impl Story {
             _ => None,
         });
         let code = if state == RunState::Succeeded { "32" } else { "31" };
-        format!("{} {}  (`pmx run {run}`)", self.paint(code, state), counts.collect::<Vec<_>>().join(", "))
+        format!("{}: {}  (`pmx run {run}`)", self.paint(code, state), counts.collect::<Vec<_>>().join(", "))
     }
 
     fn paint(&self, code: &str, text: impl std::fmt::Display) -> String {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::sync::Mutex;
 
+use crate::digest::Digest;
 use crate::exec::act;
 use crate::exec::engine::Engine;
 use crate::exec::view::Held;
@@ -104,6 +105,10 @@ impl Credentials for Keys {
             let held = self.engine.refresher.current(name, &young).await?;
             Self::field(&held, name, field)
         })
+    }
+
+    fn keyed_digest(&self, secret: &Secret) -> Digest {
+        self.engine.view.sealer.keyed_digest(secret.expose().as_bytes())
     }
 
     fn renew<'a>(&'a self, credential: &'a Credential, stale: &'a Secret) -> BoxFuture<'a, Result<Secret, Failure>> {

@@ -87,7 +87,9 @@ impl Live {
     }
 
     fn take(&mut self, event: &Event) {
-        for line in self.story.lines(event) {
+        // What is waited for stands in the live line of its action.
+        let told = matches!(event, Event::Phase { .. });
+        for line in self.story.lines(event).into_iter().filter(|_| !told) {
             // A closed terminal is no reason to end the run.
             let _ = self.bars.println(line);
         }
@@ -187,7 +189,7 @@ impl Story {
             _ => None,
         });
         let code = if state == RunState::Succeeded { "32" } else { "31" };
-        format!("{} {}  (`pmx run {run}`)", self.paint(code, state), counts.collect::<Vec<_>>().join(", "))
+        format!("{}: {}  (`pmx run {run}`)", self.paint(code, state), counts.collect::<Vec<_>>().join(", "))
     }
 
     fn paint(&self, code: &str, text: impl std::fmt::Display) -> String {

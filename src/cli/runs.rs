@@ -48,6 +48,8 @@ pub fn run(front: &Front, args: &RunArgs, out: &mut Out) -> Result<Exit, Vec<Dia
         let log = runs::step_log(&mut *store, &args.run, step)?;
         if out.json {
             out.json(&log);
+        } else if log.is_empty() {
+            out.say(format!("step {step} of run {} said nothing", args.run));
         } else {
             out.line(log.trim_end());
         }
@@ -78,6 +80,13 @@ pub fn run(front: &Front, args: &RunArgs, out: &mut Out) -> Result<Exit, Vec<Dia
         out.line(format!("  {ending}  {}  {}  {}", action.step, out.paint("2", &action.call), action.summary));
         if !action.outputs.is_empty() {
             out.line(out.paint("2", format!("             → {}", action.outputs.join(", "))));
+        }
+    }
+    for action in &story.unfinished {
+        let word = if row.state == RunState::Running { "running  " } else { "cut off  " };
+        out.line(format!("  {}  {}  {}  since {}", out.paint("33", word), action.step, out.paint("2", &action.call), local(action.began)));
+        if let Some(task) = &action.task {
+            out.line(out.paint("2", format!("             task {task}")));
         }
     }
     Ok(Exit::Done)

@@ -7,12 +7,12 @@ use crate::digest::Digest;
 use crate::exec::engine::Engine;
 use crate::exec::scope::{Reads, RunScope};
 use crate::lang::template::{Evaluated, Expr, Scope};
-use crate::lang::types::{Kind, Object, Type};
+use crate::lang::types::Object;
 use crate::model::contract::{At, Failure};
 use crate::name::ResourceName;
 use crate::plan::graph::{Action, Bound, Frame, SetBy};
 use crate::plan::variant::Variants;
-use crate::source::Diagnostic;
+use crate::source::{Diagnostic, Fault};
 use crate::value::{Map, Value};
 
 /// The values of one call.
@@ -41,12 +41,13 @@ pub struct Machine {
     pub uuid: Option<String>,
 }
 
-/// Why an action cannot begin: the user's file, with its place.
+/// Why an action cannot begin, with the place in the user's file: mostly that file's fault, but not when a machine did not tell what it asks for.
 pub fn failed(diagnostic: &Diagnostic) -> Failure {
-    let failure = Failure::yours(match &diagnostic.at {
+    let message = match &diagnostic.at {
         Some((span, _)) => format!("{span}: {}", diagnostic.message),
         None => diagnostic.message.clone(),
-    });
+    };
+    let failure = if diagnostic.fault == Fault::Theirs { Failure::theirs(message) } else { Failure::yours(message) };
     match &diagnostic.help {
         Some(help) => failure.help(help.clone()),
         None => failure,
@@ -151,14 +152,6 @@ pub fn uuid(attributes: &Value) -> Option<String> {
     attributes.get("uuid").and_then(Value::as_str).filter(|uuid| !uuid.is_empty()).map(str::to_owned)
 }
 
-/// A list that was written as JSON in a string, as its users did before, becomes a list.
-fn listed(ty: &Type, value: Value) -> Value {
-    match (&ty.kind, &value) {
-        (Kind::List(_), Value::String(text)) => serde_json::from_str::<serde_json::Value>(text).map_or(value, Value::from),
-        _ => value,
-    }
-}
-
 fn variant(action: &Action, inputs: &Map) -> Option<String> {
     let call = &action.call;
     if call.variant.is_some() || call.variant_inputs.is_empty() {
@@ -187,7 +180,7 @@ impl Scopes<'_> {
                 return Err(Diagnostic::yours(format!("there is no argument `{name}`")).at(&bound.template.span, ""));
             };
             field.ty.accepts(&value).map_err(|why| Diagnostic::yours(format!("`{name}` {why}")).at(&bound.template.span, ""))?;
-            values.insert(name.clone(), (listed(&field.ty, value), reads));
+            values.insert(name.clone(), (field.ty.shape(value), reads));
         }
         for (name, field) in schema {
             match (values.contains_key(name), &field.default) {

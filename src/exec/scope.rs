@@ -67,7 +67,7 @@ impl<'a> RunScope<'a> {
         let mut outer: Vec<(*const Frame, Self)> = Vec::new();
         for (name, value) in &frame.inputs {
             let value = match value {
-                InputValue::Known(value) => value.clone(),
+                InputValue::Known(value) => Value::clone(value),
                 InputValue::Late(template, from) if depth < DEEPEST => {
                     let id = Arc::as_ptr(from);
                     let index = match outer.iter().position(|(known, _)| *known == id) {
@@ -136,11 +136,10 @@ impl Scope for RunScope<'_> {
 
     fn run(&self) -> Map {
         let who = &self.engine.who;
-        let targets = who.targets.iter().map(|target| Value::from(target.as_str())).collect::<Vec<_>>();
         Map::from([
             ("id".to_owned(), who.run.as_str().into()),
             ("actor".to_owned(), who.actor.as_str().into()),
-            ("targets".to_owned(), Value::List(targets)),
+            ("target".to_owned(), who.targets.join(" ").into()),
         ])
     }
 
@@ -170,12 +169,15 @@ fn lost_since(store: &mut dyn crate::store::Store, name: &ResourceName, field: &
         if attributes.get(field).is_some_and(|value| *value != Value::Null) {
             break;
         }
-        first_without = Some(version);
+        let source = attributes.get(&format!("{field}Source")).and_then(Value::as_str).map(str::to_owned);
+        first_without = Some((version, source));
     }
-    let version = first_without?;
+    let (version, source) = first_without?;
     let made = &version.made;
+    // A field whose value has to be found out says beside it where it came from, or why it did not.
+    let source = source.map(|source| format!(": {source}")).unwrap_or_default();
     Some(format!(
-        "{name} has had no {field} since {}, when run {} ({}) wrote version {}",
+        "{name} has had no {field} since {}, when run {} ({}) wrote version {}{source}",
         made.at,
         made.run.short(),
         made.call,

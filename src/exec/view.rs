@@ -122,7 +122,7 @@ impl Opener<'_> {
             return Ok(Value::Secret(Secret::new(text, origin)));
         };
         let sealed = self.store.sealed(&digest)?.ok_or_else(|| damaged(format!("no sealed bytes for {digest}")))?;
-        let plain = sealer.open(&sealed).ok_or_else(|| damaged("it does not open with this store's key".to_owned()))?;
+        let plain = sealer.open(&sealed).ok_or_else(|| damaged("it was sealed with another key than the one in use: was the key file of this store replaced, or HOME or PMX_STORE_KEY changed?".to_owned()))?;
         let text = std::str::from_utf8(&plain).map_err(|_| damaged("it is not text".to_owned()))?;
         let secret = Secret::new(text, origin);
         redactor.learn(&secret);

@@ -12,10 +12,11 @@ use tokio::task::JoinSet;
 
 use super::faults::FaultKind;
 use super::host::HostState;
-use super::host::state::Root;
+use super::host::state::{Disk, Root};
+use super::machine::{HostFaults, Machine};
 use super::running::Lab;
-use super::ssh::{HostFaults, Machine};
 use super::world::seed::Seed;
+use super::world::storage::drive_size;
 use super::world::vm::{Guest, Vm};
 use super::world::{Phase, World};
 
@@ -106,14 +107,33 @@ impl VmMachine {
     }
 }
 
-/// The inside of a VM that has never been looked at.
+/// The inside of a VM that has never been looked at: one of the fleet's is found as it is when it runs, any other one begins empty.
 fn fresh(world: &World, vmid: u32) -> Host {
     if vmid == PROXY {
         return Host { booted: 1.0, state: HostState::for_vm(PROXY_NAME, "") };
     }
     let Some(vm) = world.vms.get(&vmid) else { return Host::default() };
-    let state = HostState::for_vm(&vm.name(vmid), &vm.uuid().unwrap_or_default());
-    Host { booted: vm.run.as_ref().map_or(0.0, |run| run.booted), state }
+    let uuid = vm.uuid().unwrap_or_default();
+    if vm.installed {
+        let mut state = HostState::for_vm(&vm.name(vmid), &uuid);
+        let booted = vm.run.as_ref().map_or(0.0, |run| run.booted);
+        if vm.run.is_none() {
+            state.power_off();
+        }
+        return Host { booted, state };
+    }
+    let mut state = HostState::netbooted(&uuid);
+    for (key, value) in vm.config.drives().iter().filter(|(_, value)| !value.contains("media=cdrom")) {
+        let bus = if key.starts_with("virtio") { "vd" } else { "sd" };
+        let letter = char::from(b'a' + u8::try_from(state.disks.len() % 26).unwrap_or(0));
+        state.disks.push(Disk { name: format!("{bus}{letter}"), bytes: drive_size(value).unwrap_or(0), system: None });
+    }
+    Host { booted: 0.0, state }
+}
+
+/// The machine of a VM, for whoever acts inside it.
+pub fn machine(lab: &Arc<Lab>, vmid: u32) -> Arc<dyn Machine> {
+    Arc::new(VmMachine { lab: Arc::clone(lab), vmid })
 }
 
 impl Machine for VmMachine {
@@ -197,8 +217,7 @@ pub async fn serve(lab: Arc<Lab>) {
                 // An address that is still taken is tried again at the next look.
                 let Ok(listener) = TcpListener::bind(want.at).await else { continue };
                 let (stop, stopped) = watch::channel(false);
-                let machine: Arc<dyn Machine> = Arc::new(VmMachine { lab: Arc::clone(&lab), vmid: want.vmid });
-                servers.spawn(super::ssh::serve(listener, machine, stopped));
+                servers.spawn(super::ssh::serve(listener, machine(&lab, want.vmid), stopped));
                 held(&lab.hosts.listening).insert(want.vmid, want.at);
                 open.insert(want.vmid, Open { at: want.at, booted: want.booted, stop });
             }
@@ -247,11 +266,13 @@ fn power(lab: &Arc<Lab>, want: &Want) {
         if host.booted == want.booted {
             return;
         }
-        host.booted = want.booted;
-        if want.booted > 0.0 {
-            host.state.boot.id = uuid::Uuid::new_v4().to_string();
-            host.state.boot.at = want.booted as i64;
-            host.state.boot.root = if want.net_first { Root::Memory } else { Root::Disk };
+        // A reset is both at once: what was not on a disk is lost, then the machine boots.
+        if host.booted > 0.0 {
+            host.state.power_off();
         }
+        if want.booted > 0.0 {
+            host.state.power_on(want.net_first);
+        }
+        host.booted = want.booted;
     });
 }

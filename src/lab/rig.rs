@@ -40,8 +40,11 @@ impl Machine for Rig {
 /// What a command printed and how it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ran {
+    /// Standard output.
     pub out: String,
+    /// Standard error.
     pub err: String,
+    /// Exit status.
     pub status: i32,
 }
 
@@ -53,14 +56,17 @@ impl Rig {
         Arc::new(Self { state: Mutex::new(state), faults: Mutex::new(faults), offs: AtomicU32::new(0), reboots: AtomicU32::new(0) })
     }
 
+    /// Changes how the machine misbehaves.
     pub fn set(&self, change: impl FnOnce(&mut HostFaults)) {
         change(&mut self.faults.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// Looks at (or changes) the machine's inside.
     pub fn look<R>(&self, look: impl FnOnce(&mut HostState) -> R) -> R {
         look(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// A shell on the machine, and what it will print.
     pub fn shell(self: &Arc<Self>, stdin: &str) -> (Shell, Arc<Mutex<Vec<u8>>>, Arc<Mutex<Vec<u8>>>) {
         let ((out, out_bytes), (err, err_bytes)) = (Sink::buffer(), Sink::buffer());
         let world = World::new(Arc::clone(self) as Arc<dyn Machine>, "root", commands::find);
@@ -78,6 +84,7 @@ impl Rig {
         Ran { out: text(&out), err: text(&err), status }
     }
 
+    /// Runs a script without standard input.
     pub fn run(self: &Arc<Self>, script: &str) -> Ran {
         self.run_with(script, "")
     }

@@ -61,6 +61,8 @@ pub struct Lab {
     sights: Mutex<BTreeMap<u32, Sight>>,
     /// The insides of its machines.
     pub hosts: Hosts,
+    /// Programs that guest agents were asked to run.
+    pub started: pve::guest::Started,
     dirty: Notify,
     workers: Mutex<JoinSet<()>>,
 }
@@ -303,6 +305,7 @@ pub(super) async fn serve(options: Options, ready: oneshot::Sender<Ready>, stop:
         served: Mutex::default(),
         sights: Mutex::default(),
         hosts: Hosts::new(hosts),
+        started: pve::guest::Started::default(),
         dirty: Notify::new(),
         workers: Mutex::new(JoinSet::new()),
     });

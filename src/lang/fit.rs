@@ -94,3 +94,66 @@ fn object(fields: &Object, map: &Map) -> Result<(), String> {
         None => Ok(()),
     }
 }
+
+/// See `Type::shape`.
+pub(in crate::lang) fn shape(ty: &Type, value: Value) -> Value {
+    match (&ty.kind, value) {
+        (Kind::List(item), Value::String(text)) => match serde_json::from_str::<serde_json::Value>(&text).map(Value::from) {
+            Ok(Value::List(items)) => Value::List(items.into_iter().map(|one| shape(item, one)).collect()),
+            _ => Value::String(text),
+        },
+        (Kind::List(item), Value::List(items)) => Value::List(items.into_iter().map(|one| shape(item, one)).collect()),
+        (Kind::Map(item), Value::Map(map)) => Value::Map(map.into_iter().map(|(key, one)| (key, shape(item, one))).collect()),
+        (Kind::Object(fields), Value::Map(map)) => {
+            let shaped = |(key, one): (String, Value)| {
+                let one = match fields.get(&key) {
+                    Some(field) => shape(&field.ty, one),
+                    None => one,
+                };
+                (key, one)
+            };
+            Value::Map(map.into_iter().map(shaped).collect())
+        }
+        (_, value) => value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(kind: Kind) -> Type {
+        Type::of(Kind::List(Box::new(Type::of(kind))))
+    }
+
+    #[test]
+    fn lists_in_text_become_lists_at_every_depth() {
+        let text = Value::from("[\"[1, 2]\", [3]]");
+        let ty = Type::of(Kind::List(Box::new(list(Kind::Int))));
+        assert_eq!(ty.accepts(&text), Ok(()));
+        let wanted = Value::from(serde_json::json!([[1, 2], [3]]));
+        assert_eq!(ty.shape(text), wanted);
+        assert_eq!(Type::of(Kind::String).shape("[1]".into()), "[1]".into());
+    }
+
+    #[test]
+    fn refusals_name_what_was_given_and_what_fits() {
+        let table = [
+            (list(Kind::Int), Value::from("x"), "is the string \"x\", expected list of integer"),
+            (Type { max: Some(65535.0), ..Type::of(Kind::Int) }, Value::Int(70_000), "is 70000, the largest allowed is 65535"),
+            (Type::of(Kind::Int), Value::Float(1.5), "is float 1.5, expected integer"),
+            (Type::of(Kind::String), Value::Null, "is null, expected string"),
+            (
+                Type { pattern: Some("[a-z]+".into()), ..Type::of(Kind::String) },
+                Value::from("ab1"),
+                "is \"ab1\", which does not match `[a-z]+`",
+            ),
+        ];
+        for (ty, value, said) in table {
+            assert_eq!(ty.accepts(&value), Err(said.to_owned()), "{value:?}");
+        }
+        assert_eq!(Type::of(Kind::Float).accepts(&Value::Int(1)), Ok(()));
+        // The whole text must match, also when a pattern has alternatives.
+        assert!(Type { pattern: Some("a|b".into()), ..Type::of(Kind::String) }.accepts(&"xb".into()).is_err());
+    }
+}

@@ -105,4 +105,11 @@ impl Type {
     pub fn accepts(&self, value: &Value) -> Result<(), String> {
         crate::lang::fit::value(self, value)
     }
+
+    /// The value in the shape of this type: a list that was written as JSON in a string becomes the list. Everything else stays as it is; call it on
+    /// values that `accepts` takes.
+    #[must_use]
+    pub fn shape(&self, value: Value) -> Value {
+        crate::lang::fit::shape(self, value)
+    }
 }

@@ -60,4 +60,5 @@ pub fn method(row: &'static TypeRow, name: &str) -> Result<&'static MethodRow, U
 }
 
 #[cfg(test)]
+#[path = "registry_tests.rs"]
 mod tests;

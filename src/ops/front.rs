@@ -12,7 +12,7 @@ pub struct Front {
     pub cwd: PathBuf,
     /// The user's home directory, if there is one: ssh keys and config.
     pub home: Option<PathBuf>,
-    /// Where pmx keeps the keys of stores: `$XDG_CONFIG_HOME/pmx` or `~/.config/pmx`.
+    /// The user's configuration directory, `$XDG_CONFIG_HOME` or `~/.config`: the keys of stores lie in `pmx/keys` below it.
     pub config: Option<PathBuf>,
     /// The environment.
     pub env: BTreeMap<String, String>,

@@ -4,6 +4,8 @@ use serde::Serialize;
 
 use crate::event::Time;
 use crate::lang::Project;
+use crate::lang::template::Template;
+use crate::lang::types::{Kind, Type};
 use crate::model::contract::{Effect, PhaseRow};
 use crate::ops::build::compile;
 use crate::ops::planner::find;
@@ -76,17 +78,20 @@ fn freshness(action: &Action, store: Option<&mut Box<dyn Store>>, now: Time) -> 
 
 fn wait(action: &Action, phase: &PhaseRow) -> String {
     let set = phase.argument.and_then(|name| action.call.arguments.get(name));
-    let seconds = match set.map(|bound: &Bound| &bound.template.value) {
-        Some(crate::lang::template::Template::Literal(Value::Int(seconds))) => seconds.to_string(),
-        Some(_) => "as given".to_owned(),
-        None => default_of(action, phase).unwrap_or_else(|| phase.seconds.to_string()),
+    let seconds = match (set.map(|bound: &Bound| &bound.template.value), phase.argument) {
+        (Some(Template::Literal(Value::Null)) | None, _) => default_of(action, phase).unwrap_or(phase.seconds),
+        (Some(Template::Literal(Value::Int(seconds))), _) => seconds.unsigned_abs(),
+        (Some(_), argument) => return format!("{}: as long as `{}` says", phase.name, argument.unwrap_or_default()),
     };
     format!("{}: at most {seconds} s", phase.name)
 }
 
-fn default_of(action: &Action, phase: &PhaseRow) -> Option<String> {
+fn default_of(action: &Action, phase: &PhaseRow) -> Option<u64> {
     let schema = (action.call.method.arguments)();
-    schema.get(phase.argument?)?.default.as_ref().map(Value::to_string)
+    match schema.get(phase.argument?)?.default {
+        Some(Value::Int(seconds)) => Some(seconds.unsigned_abs()),
+        _ => None,
+    }
 }
 
 /// The graph of targets, or of all workflows of the project, each with placeholder inputs where it needs some.
@@ -94,14 +99,17 @@ pub fn graph(site: &Site, targets: &[String], inputs: &[String]) -> Result<Graph
     if !targets.is_empty() {
         return compile(site, targets, inputs).map(|(_, graph, _)| graph);
     }
-    let project = crate::ops::project::load(site)?.sound()?;
+    let mut project = Project::clone(&*crate::ops::project::load(site)?.sound()?);
+    // A placeholder need not look like a real value.
+    for input in project.workflows.values_mut().flat_map(|workflow| workflow.inputs.values_mut()) {
+        input.value.ty = Type { pattern: None, min: None, max: None, ..input.value.ty.clone() };
+    }
     let targets: Vec<Target> = project.workflows.keys().map(|name| Target::Workflow(name.clone())).collect();
     lower(&project, &find, site.settings(), &targets, &placeholders(&project))
 }
 
 /// A value of the right type for each input without a default, so that the whole project can be drawn.
 fn placeholders(project: &Project) -> Map {
-    use crate::lang::types::Kind;
     let inputs = project.workflows.values().flat_map(|workflow| &workflow.inputs);
     let value = |name: &String, kind: &Kind| match kind {
         Kind::Bool => Value::Bool(false),

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::lang::check::{self, MethodSchema, Schemas, TypeSchema};
 use crate::lang::{Project, project};
+use crate::model::contract::{Effect, Instance, MethodRow, TypeRow, Writes};
+use crate::model::registry;
 use crate::ops::site::{self, Site};
 use crate::source::{Diagnostic, Severity};
 
@@ -35,6 +38,28 @@ pub fn load(site: &Site) -> Result<Loaded, Vec<Diagnostic>> {
         workflows: site::read_all(&site.root, "workflows").map_err(one)?,
     };
     let (project, mut complaints) = project::parse(&sources);
+    if let Some(project) = &project {
+        complaints.extend(check::check(project, &schemas()));
+    }
     complaints.sort_by_key(|d| (d.severity, d.at.as_ref().map(|(span, _)| (span.source.name.clone(), span.range.start))));
     Ok(Loaded { project: project.map(Arc::new), complaints })
+}
+
+/// The schemas of all registered types, as the checker takes them.
+pub fn schemas() -> Schemas {
+    let method = |method: &MethodRow| {
+        let schema = MethodSchema { arguments: (method.arguments)(), observes: method.effect == Effect::Observe };
+        (method.name.to_owned(), schema)
+    };
+    let single = |writes: &Writes| match writes.instance {
+        Instance::Single(name) => Some((writes.spec.to_owned(), name.to_owned())),
+        _ => None,
+    };
+    let of = |row: &TypeRow| TypeSchema {
+        globals: (row.globals)(),
+        methods: row.methods.iter().map(method).collect(),
+        specs: row.specs.iter().map(|spec| (spec.name.to_owned(), (spec.attributes)())).collect(),
+        singles: row.methods.iter().flat_map(|method| method.writes).filter_map(single).collect(),
+    };
+    Schemas { types: registry::types().iter().map(|row| (row.name.to_owned(), of(row))).collect() }
 }

@@ -1,8 +1,11 @@
 //! Runs: what was asked for, by whom, and what became of each action.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use serde::Serialize;
 
-use crate::event::{Ending, Stamped, Time};
+use crate::event::{Ending, Event, Stamped, Time};
 use crate::ops::history::trouble;
 use crate::source::Diagnostic;
 use crate::store::Store;
@@ -14,8 +17,10 @@ pub struct RunStory {
     /// The run.
     #[serde(flatten)]
     pub row: RunRow,
-    /// Its actions in the order they ended.
+    /// Its actions in the order they ended; those that began nothing too.
     pub actions: Vec<ActionStory>,
+    /// Actions that began and have no end in the journal: they run now, or ran when the run's process died.
+    pub unfinished: Vec<Unfinished>,
     /// Its journal.
     pub journal: Vec<Stamped>,
 }
@@ -53,6 +58,19 @@ impl From<ActionRecord> for ActionStory {
     }
 }
 
+/// An action without an end.
+#[derive(Clone, Debug, Serialize)]
+pub struct Unfinished {
+    /// The step.
+    pub step: String,
+    /// The call.
+    pub call: String,
+    /// When it began.
+    pub began: Time,
+    /// The remote task that it last began, a UPID.
+    pub task: Option<String>,
+}
+
 /// How many journal lines `pmx run` reads: more than any run of a thousand actions writes.
 const JOURNAL: usize = 10_000;
 
@@ -74,9 +92,45 @@ pub fn find(store: &mut dyn Store, part: &str) -> Result<RunRow, Vec<Diagnostic>
 /// The whole story of a run.
 pub fn story(store: &mut dyn Store, part: &str) -> Result<RunStory, Vec<Diagnostic>> {
     let row = find(store, part)?;
-    let actions = store.records(&row.id).map_err(|e| trouble(&e))?.into_iter().map(ActionStory::from).collect();
+    let mut actions: Vec<ActionStory> = store.records(&row.id).map_err(|e| trouble(&e))?.into_iter().map(ActionStory::from).collect();
     let journal = store.journal(&row.id, 0, JOURNAL).map_err(|e| trouble(&e))?;
-    Ok(RunStory { row, actions, journal })
+    let recorded: BTreeSet<String> = actions.iter().map(|action| action.step.clone()).collect();
+    actions.extend(journal.iter().filter_map(ended).filter(|action| !recorded.contains(&action.step)));
+    actions.sort_by_key(|action| action.ended);
+    let unfinished = unfinished(&journal);
+    Ok(RunStory { row, actions, unfinished, journal })
+}
+
+/// An action as the journal tells its end: what was skipped, or failed before its method was called, has no record.
+fn ended(line: &Stamped) -> Option<ActionStory> {
+    let Event::ActionFinished { step, call, ending, summary, seconds } = &line.event else { return None };
+    let lasted = Duration::from_secs_f64(seconds.clamp(0.0, 1e9));
+    Some(ActionStory {
+        step: step.clone(),
+        call: call.clone(),
+        ending: *ending,
+        summary: summary.clone(),
+        began: Time(line.at.0 - i64::try_from(lasted.as_millis()).unwrap_or(0)),
+        ended: line.at,
+        outputs: Vec::new(),
+    })
+}
+
+fn unfinished(journal: &[Stamped]) -> Vec<Unfinished> {
+    let mut open: Vec<Unfinished> = Vec::new();
+    for line in journal {
+        match &line.event {
+            Event::ActionStarted { step, call, .. } => {
+                open.push(Unfinished { step: step.clone(), call: call.clone(), began: line.at, task: None });
+            }
+            Event::Task { step, id } => {
+                open.iter_mut().filter(|action| action.step == *step).for_each(|action| action.task = Some(id.clone()));
+            }
+            Event::ActionFinished { step, .. } => open.retain(|action| action.step != *step),
+            _ => {}
+        }
+    }
+    open
 }
 
 /// The log of one step of a run.

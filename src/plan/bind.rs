@@ -256,7 +256,7 @@ fn inner(outer: &Arc<Frame>, with: &Arguments) -> Result<Arc<Frame>, Diagnostic>
 /// What a template of `frame` gives to an input: its value, or itself when that is known only at run time.
 pub(super) fn input(frame: &Arc<Frame>, template: &Spanned<Template>) -> Result<InputValue, Diagnostic> {
     Ok(match Sight::of(frame).template(&template.value)? {
-        Some(value) => InputValue::Known(value),
+        Some(value) => InputValue::Known(Arc::new(value)),
         None => InputValue::Late(template.clone(), Arc::clone(frame)),
     })
 }
@@ -264,7 +264,7 @@ pub(super) fn input(frame: &Arc<Frame>, template: &Spanned<Template>) -> Result<
 /// The variant that these inputs of a frame make, if there are some and all are known.
 pub(super) fn variant(inputs: &[String], frame: &Frame) -> Option<String> {
     let known = |name: &String| match frame.inputs.get(name) {
-        Some(InputValue::Known(value)) => Some(value),
+        Some(InputValue::Known(value)) => Some(&**value),
         _ => None,
     };
     let values = inputs.iter().map(known).collect::<Option<Vec<_>>>()?;

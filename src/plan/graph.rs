@@ -271,8 +271,8 @@ pub struct Frame {
 /// An input's value.
 #[derive(Clone)]
 pub enum InputValue {
-    /// Known at plan time.
-    Known(Value),
+    /// Known at plan time; shared, because a list that a loop runs over is in the frame of each of its rounds.
+    Known(Arc<Value>),
     /// An expression over resources or secrets, evaluated in its own frame just before the action runs.
     Late(Spanned<Template>, Arc<Frame>),
 }

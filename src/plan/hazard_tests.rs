@@ -60,7 +60,16 @@ fn step(index: usize, roll: Roll) -> String {
 }
 
 fn graph(rolls: &[Roll]) -> Graph {
-    let workflow: String = rolls.iter().enumerate().map(|(index, roll)| step(index, *roll)).collect();
+    graph_of(rolls.iter().enumerate().map(|(index, roll)| step(index, *roll)).collect())
+}
+
+/// The same workflow with switches that differ from step to step, so that no two Observes are equal.
+fn unmerged(rolls: &[Roll]) -> Graph {
+    let own = |(index, roll): (usize, &Roll)| format!("{}timeout = \"{}m\"\n", step(index, *roll), index + 1);
+    graph_of(rolls.iter().enumerate().map(own).collect())
+}
+
+fn graph_of(workflow: String) -> Graph {
     let mut files = DEFINITIONS.to_vec();
     files.push(("workflows/w.toml", &workflow));
     graph_with(&project(&files), &types, &["w"], &[]).unwrap_or_else(|complaints| panic!("{}\n{workflow}", lines(&complaints)))
@@ -157,6 +166,20 @@ proptest! {
         }
         // The last first: as far from program order as the edges allow.
         same(&graph, &expected, &order(&waits, &|id| u64::from(u32::MAX - id)), salt)?;
+    }
+
+    #[test]
+    fn a_merged_observe_saw_what_it_would_have_seen(rolls in prop::collection::vec(roll(), 2..9), salt in any::<u64>()) {
+        // Looks come often, so that some of them are equal.
+        let looks = |roll: &Roll| Roll { call: if roll.flow > 90 { [0, 1, 5, 9][usize::from(roll.call % 4)] } else { roll.call }, flow: roll.flow | 4, ..*roll };
+        let rolls: Vec<Roll> = rolls.iter().map(looks).collect();
+        let (merged, unmerged) = (graph(&rolls), unmerged(&rolls));
+        prop_assert!(unmerged.merged.is_empty());
+        let run = |graph: &Graph| {
+            let list: Vec<ActionId> = graph.actions.iter().map(|action| action.id).collect();
+            World::new(salt).plainly().run(graph, &list).rest()
+        };
+        prop_assert!(run(&merged) == run(&unmerged), "{:#?}\n{}", merged.merged, summary(&merged));
     }
 
     #[test]

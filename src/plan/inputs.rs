@@ -1,6 +1,7 @@
 //! Inputs: what a target takes, whether a value fits its declaration, and values out of command-line text.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::lang::Project;
 use crate::lang::pmxfile::Profile;
@@ -133,7 +134,7 @@ pub(super) fn check(declared: &BTreeMap<String, Spanned<Field>>, given: &Map) ->
         };
         match value {
             Ok(value) => {
-                values.insert(name.clone(), InputValue::Known(value));
+                values.insert(name.clone(), InputValue::Known(Arc::new(value)));
             }
             Err(complaint) => complaints.push(complaint),
         }

@@ -71,7 +71,7 @@ impl<'a> Sight<'a> {
     fn whole(self, text: &str, reference: &Ref) -> Result<Option<Option<Value>>, Diagnostic> {
         match &reference.root {
             Root::Input(Some(name)) if text.strip_prefix("inputs.") == Some(name) => match self.frame.inputs.get(name) {
-                Some(InputValue::Known(value)) => Ok(Some(Some(value.clone()))),
+                Some(InputValue::Known(value)) => Ok(Some(Some(Value::clone(value)))),
                 Some(InputValue::Late(..)) => Ok(Some(None)),
                 None => Err(missing_input(name, &reference.span, self.frame)),
             },
@@ -96,9 +96,14 @@ impl<'a> Sight<'a> {
     }
 
     fn evaluate(self, expr: &Expr) -> Result<Option<Value>, Diagnostic> {
+        let read = |name: &str| {
+            expr.refs
+                .iter()
+                .any(|reference| matches!(&reference.root, Root::Input(only) if only.as_deref().is_none_or(|only| only == name)))
+        };
         let known = |(name, value): (&String, &InputValue)| match value {
-            InputValue::Known(value) => Some((name.clone(), value.clone())),
-            InputValue::Late(..) => None,
+            InputValue::Known(value) if read(name) => Some((name.clone(), Value::clone(value))),
+            _ => None,
         };
         let inputs = self.frame.inputs.iter().filter_map(known).collect();
         let this =

@@ -188,15 +188,20 @@ impl Lowering<'_> {
 
 fn known_inputs(with: &Arguments) -> BTreeMap<String, InputValue> {
     let known = |(name, argument): (&String, &Argument)| match &argument.template.value {
-        Template::Literal(value) => Some((name.clone(), InputValue::Known(value.clone()))),
+        Template::Literal(value) => Some((name.clone(), InputValue::Known(Arc::new(value.clone())))),
         _ => None,
     };
     with.iter().filter_map(known).collect()
 }
 
-/// An argument that was given as a value, on the command line or by pmx itself.
-pub(super) fn literal((name, value): (&String, &Value)) -> (String, Argument) {
-    let source = Source::new(format!("-i {name}"), value.to_string());
+/// An argument that was given as a value on the command line.
+fn literal((name, value): (&String, &Value)) -> (String, Argument) {
+    given(format!("-i {name}"), name, value)
+}
+
+/// An argument that is a value, with what to call its source.
+pub(super) fn given(source: String, name: &str, value: &Value) -> (String, Argument) {
+    let source = Source::new(source, value.to_string());
     let span = Span::new(&source, 0..source.text.len());
-    (name.clone(), Argument { key: span.clone(), template: Spanned::new(Template::Literal(value.clone()), span) })
+    (name.to_owned(), Argument { key: span.clone(), template: Spanned::new(Template::Literal(value.clone()), span) })
 }

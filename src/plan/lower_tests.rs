@@ -110,20 +110,19 @@ fn a_resource_target_is_its_observation_alone() {
 
 #[test]
 fn a_possible_writer_adds_edges_and_replaces_no_refresh() {
-    let flow = "[input.hot]\ntype = \"boolean\"\n[[step]]\nname = \"start\"\ncall = \"fleet.start\"\nwith = { vmName = \"calamity\" }\nif = 'model.calamity.resource.result.result.attributes.ok'\n[[step]]\nname = \"status\"\ncall = \"calamityTerraria.status\"\n";
+    let flow = "[[step]]\nname = \"start\"\ncall = \"fleet.start\"\nwith = { vmName = \"calamity\" }\nif = 'model.keebDev02.resource.node.node.attributes.username == \"root\"'\n[[step]]\nname = \"first\"\ncall = \"calamityTerraria.status\"\n[[step]]\nname = \"maybe\"\ncall = \"fleet.stop\"\nwith = { vmName = \"calamity\" }\nif = 'model.keebDev02.resource.node.node.attributes.username == \"admin\"'\n[[step]]\nname = \"second\"\ncall = \"calamityTerraria.status\"\n";
     let project = project(&[NODE, FLEET, TERRARIA, COMPOSE, ("workflows/w.toml", flow)]);
-    let graph = graph_of(&project, &["w"], &[("hot", Value::Bool(true))]).map_err(|c| lines(&c)).unwrap();
+    let graph = graph_of(&project, &["w"], &[]).map_err(|c| lines(&c)).unwrap();
     let order = Order::of(&graph);
-    // The condition reads calamity's result, whose observer reads the VM: that refresh stands before the possible writer and serves the last step too.
-    assert!(order.before("w/start (refresh fleet/vm/calamity)", "w/start"));
-    let status = order.id("w/status");
-    let values: Vec<u32> =
-        graph.edges.iter().filter(|e| e.to == status && matches!(e.why, Conflict::Value { .. })).map(|e| e.from.0).collect();
-    assert_eq!(
-        values,
-        [order.id("w/start (refresh fleet/vm/calamity)").0, order.id("w/start").0],
-        "either may be the one whose value is read"
-    );
+    // Whether start wrote it or not, the first reader gets an observation after it.
+    assert!(order.before("w/start", "w/first (refresh fleet/vm/calamity)"));
+    let sources = |step: &str| -> Vec<&str> {
+        let to = order.id(step);
+        let values = graph.edges.iter().filter(|edge| edge.to == to && matches!(edge.why, Conflict::Value { .. }));
+        values.map(|edge| graph.actions[edge.from.index()].step.as_str()).collect()
+    };
+    assert_eq!(sources("w/first"), ["w/first (refresh fleet/vm/calamity)"], "what stood before a certain writer is hidden");
+    assert_eq!(sources("w/second"), ["w/first (refresh fleet/vm/calamity)", "w/maybe"], "either may be the one whose value is read");
 }
 
 #[test]
@@ -249,4 +248,132 @@ fn observers_that_read_each_other_are_a_circle() {
     insta::assert_snapshot!(lines(&graph_of(&project, &["fleet/vm/x"], &[]).err().unwrap()), @r#"
         definitions/fleet.toml:6:18: keebDev02/node/node can never be observed: its observers read each other: keebDev02/node/node → fleet/vm/gate → keebDev02/node/node; let one of these definitions name its address or account itself
     "#);
+}
+
+const LOOK: &str = "[input.vmName]\ntype = \"string\"\n[[step]]\nname = \"one\"\ncall = \"fleet.start\"\nwith = { vmName = '${{ inputs.vmName }}' }\n[[step]]\nname = \"two\"\ncall = \"calamityTerraria.say\"\nwith = { message = \"x\" }\n";
+
+#[test]
+fn after_reaches_into_nested_workflows_and_loops() {
+    let flow = "[[step]]\nname = \"first\"\nworkflow = \"look\"\nwith = { vmName = \"a\" }\n[[step]]\nname = \"each\"\ncall = \"fleet.start\"\nfor_each = '[\"b\", \"c\"]'\nwith = { vmName = '${{ each.value }}' }\n[[step]]\nname = \"last\"\nworkflow = \"look\"\nwith = { vmName = \"d\" }\nafter = [\"first\", \"each\"]\n";
+    let project = project(&[NODE, FLEET, TERRARIA, ("workflows/look.toml", LOOK), ("workflows/w.toml", flow)]);
+    let graph = graph_of(&project, &["w"], &[]).map_err(|c| lines(&c)).unwrap();
+    let order = Order::of(&graph);
+    for before in ["w/first/one", "w/first/two", "w/each[0]", "w/each[1]"] {
+        assert!(order.before(before, "w/last/one") && order.before(before, "w/last/two"), "{before}");
+    }
+    assert!(order.beside("w/first/one", "w/each[0]"));
+}
+
+#[test]
+fn after_names_earlier_steps_only() {
+    let flow = "[[step]]\nname = \"a\"\ncall = \"keebDev02.auth\"\nafter = [\"b\"]\n[[step]]\nname = \"b\"\ncall = \"keebDev02.auth\"\nafter = [\"aa\"]\n";
+    let (_, complaints) = crate::lang::workflow::parse(&crate::source::Source::new("workflows/w.toml", flow));
+    let told = if complaints.is_empty() {
+        let project = project(&[NODE, ("workflows/w.toml", flow)]);
+        lines(&graph_of(&project, &["w"], &[]).err().unwrap())
+    } else {
+        lines(&complaints)
+    };
+    assert!(told.contains('b') && told.contains("did you mean `a`?"), "{told}");
+}
+
+#[test]
+fn switches_of_a_nested_workflow_hold_inside_it() {
+    let flow = "[[step]]\nname = \"n\"\nworkflow = \"look\"\nwith = { vmName = \"a\" }\nalways = true\noptional = true\ntimeout = \"5m\"\nif = 'model.keebDev02.resource.node.node.attributes.username == \"root\"'\n";
+    let project = project(&[NODE, FLEET, TERRARIA, ("workflows/look.toml", LOOK), ("workflows/w.toml", flow)]);
+    let graph = graph_of(&project, &["w"], &[]).map_err(|c| lines(&c)).unwrap();
+    for action in graph.actions.iter().filter(|action| action.flow.implied.is_none()) {
+        let options = &action.flow.options;
+        assert!(options.always && options.optional && options.timeout.is_some() && action.flow.conditions.len() == 1, "{}", action.step);
+        assert!(action.touch.writes.iter().all(|write| write.possible), "{}", action.step);
+    }
+}
+
+#[test]
+fn a_profile_replaces_arguments_of_definitions() {
+    let pmxfile = "[project]\nname = \"test\"\n[profile.lab.definitions.fleet.global]\nnode = \"lab\"\n[profile.lab.definitions.fleet.methods.start]\nwaitSeconds = 3\n";
+    let project = project(&[("Pmxfile.toml", pmxfile), NODE, FLEET]);
+    let target = [crate::plan::Target::parse("fleet.start").unwrap()];
+    let inputs = [("vmName".to_owned(), Value::from("a"))].into();
+    let profile = project.pmxfile.profiles.get("lab");
+    let graph = crate::plan::lower(&project, &crate::plan::rows::find, profile, &target, &inputs).map_err(|c| lines(&c)).unwrap();
+    let call = &graph.actions[1].call;
+    let shown = |name: &str| {
+        let bound = call.arguments.get(name).or_else(|| call.globals.get(name)).unwrap();
+        format!("{:?} {:?}", bound.template.value, bound.from)
+    };
+    assert_eq!((shown("waitSeconds").as_str(), shown("node").as_str()), ("Literal(Int(3)) Profile", "Literal(String(\"lab\")) Profile"));
+}
+
+#[test]
+fn several_targets_are_one_list() {
+    let project = project(&[NODE, FLEET, TERRARIA, COMPOSE, STOP]);
+    let graph = graph_of(&project, &["stop-calamity", "calamity.start", "stop-calamity"], &[]).map_err(|c| lines(&c)).unwrap();
+    let order = Order::of(&graph);
+    assert!(order.before("stop-calamity/stop-vm", "calamity.start") && order.before("calamity.start", "stop-calamity #2/stop-vm"));
+    assert_eq!(graph.targets, ["stop-calamity", "calamity.start", "stop-calamity"]);
+    assert_eq!(order.id("stop-calamity #2/auth"), order.id("stop-calamity/auth"));
+    assert_ne!(order.id("stop-calamity #2/lookup"), order.id("stop-calamity/lookup"), "the VM was stopped between them");
+}
+
+#[test]
+fn nesting_has_a_bottom() {
+    let names: Vec<(String, String)> = (0..40)
+        .map(|n| (format!("workflows/w{n}.toml"), format!("[[step]]\nname = \"s\"\nworkflow = \"w{}\"\n", n + 1)))
+        .chain([("workflows/w40.toml".to_owned(), "[[step]]\nname = \"s\"\ncall = \"keebDev02.auth\"\n".to_owned())])
+        .collect();
+    let mut files = vec![NODE];
+    files.extend(names.iter().map(|(name, text)| (name.as_str(), text.as_str())));
+    let project = project(&files);
+    let told = lines(&graph_of(&project, &["w0"], &[]).err().unwrap());
+    assert!(told.contains("nested more than 32 deep: w0 → w1 →"), "{told}");
+    assert!(graph_of(&project, &["w9"], &[]).is_ok());
+}
+
+#[test]
+fn a_resource_that_nothing_observes_names_its_writers() {
+    let ssh = "type = \"ssh/host\"\n[global]\nhost = \"treehouse\"\n";
+    let project = project(&[("definitions/host.toml", ssh)]);
+    let told = |target: &str| lines(&graph_of(&project, &[target], &[]).err().unwrap());
+    assert_eq!(told("host/result/uptime"), "nothing observes host/result/uptime; host.exec writes it");
+    assert_eq!(told("host/file//etc/motd"), "nothing observes host/file//etc/motd; host.writeFile writes it");
+}
+
+#[test]
+fn a_condition_that_is_no_boolean_is_refused_before_the_run() {
+    let flow = "[input.n]\ntype = \"integer\"\ndefault = 1\n[[step]]\nname = \"a\"\ncall = \"keebDev02.auth\"\nif = 'inputs.n'\n[[step]]\nname = \"b\"\ncall = \"keebDev02.auth\"\nfor_each = 'inputs.n'\n";
+    let project = project(&[NODE, ("workflows/w.toml", flow)]);
+    insta::assert_snapshot!(lines(&graph_of(&project, &["w"], &[]).err().unwrap()), @r#"
+        workflows/w.toml:7:7: `if` is an integer, not true or false; compare it: `… == …`
+        workflows/w.toml:11:13: `for_each` is an integer, not a list or a map
+    "#);
+}
+
+#[test]
+fn an_input_that_nobody_gives_is_named_where_it_is_read() {
+    let engine = "type = \"docker/engine\"\n[global]\nsshHost = '${{ model.fleet.resource.vm[inputs.vmName].attributes.ip }}'\n";
+    let flow = "[[step]]\nname = \"a\"\ncall = \"dockerEngine.install\"\n[[step]]\nname = \"b\"\ncall = \"fleet.start\"\nwith = { vmName = '${{ inputs.vmNam }}' }\n";
+    let project = project(&[NODE, FLEET, ("definitions/dockerEngine.toml", engine), ("workflows/w.toml", flow)]);
+    insta::assert_snapshot!(lines(&graph_of(&project, &["w"], &[]).err().unwrap()), @r#"
+        definitions/dockerEngine.toml:3:40: no input `vmName` is given here; declare `[input.vmName]` in the workflow, or give it in the step: `with = { vmName = … }`
+        workflows/w.toml:7:24: no input `vmNam` is given here; declare `[input.vmNam]` in the workflow, or give it in the step: `with = { vmNam = … }`
+    "#);
+}
+
+#[test]
+fn equal_looks_merge_only_while_nothing_could_change_what_they_see() {
+    let look = |name: &str, vm: &str| format!("[[step]]\nname = \"{name}\"\ncall = \"fleet.lookup\"\nwith = {{ vmName = \"{vm}\" }}\n");
+    let call = |name: &str, call: &str, with: &str| format!("[[step]]\nname = \"{name}\"\ncall = \"{call}\"\nwith = {{ {with} }}\n");
+    let merged = |between: &str, more: &str| {
+        let flow = format!("{}{between}{}{more}", look("a", "calamity"), look("b", "calamity"));
+        let project = project(&[NODE, FLEET, TERRARIA, COMPOSE, ("workflows/w.toml", &flow)]);
+        !graph_of(&project, &["w"], &[]).map_err(|c| lines(&c)).unwrap().merged.is_empty()
+    };
+    assert!(merged("", ""));
+    assert!(merged(&call("x", "fleet.stop", "vmName = \"slate\""), ""), "another VM");
+    assert!(!merged(&call("x", "fleet.stop", "vmName = \"calamity\""), ""), "it writes what they write");
+    assert!(!merged(&call("x", "calamity.stop", ""), ""), "it acts on their place");
+    assert!(merged(&call("x", "calamity.status", ""), ""), "it only looks there");
+    assert!(!merged(&call("x", "fleet.sync", ""), ""), "it wrote a version since");
+    assert!(!merged("", "fresh = \"1m\"\n"), "another window");
 }

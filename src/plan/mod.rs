@@ -40,12 +40,22 @@ pub use touch::ANY_FILE;
 pub type Types<'a> = &'a dyn Fn(&str) -> Option<&'static TypeRow>;
 
 #[cfg(test)]
+mod draw_tests;
+#[cfg(test)]
+mod growth_tests;
+#[cfg(test)]
 mod hazard_tests;
+#[cfg(test)]
+mod inventory_tests;
+#[cfg(test)]
+mod key_tests;
 #[cfg(test)]
 mod kit;
 #[cfg(test)]
 mod lower_tests;
 #[cfg(test)]
 mod rows;
+#[cfg(test)]
+mod verdict_tests;
 #[cfg(test)]
 mod world;

@@ -9,7 +9,8 @@ use crate::plan::refs::each_ref;
 
 /// Prunes the frames of an action. A looped one keeps its frames until its item is known, because the loop's frame is known by its identity.
 pub(super) fn prune(action: &mut Action) {
-    if action.flow.loop_over.is_some() {
+    let frames = [&action.scopes.outer, &action.scopes.inner].into_iter().chain(action.flow.conditions.iter().map(|(_, frame)| frame));
+    if action.flow.loop_over.is_some() || frames.into_iter().all(|frame| known(frame)) {
         return;
     }
     let mut pruner = Pruner::default();
@@ -24,6 +25,10 @@ pub(super) fn prune(action: &mut Action) {
         needs.expr(condition);
         *frame = pruner.frame(frame, &needs);
     }
+}
+
+fn known(frame: &Frame) -> bool {
+    frame.inputs.values().all(|value| matches!(value, InputValue::Known(_)))
 }
 
 /// Which inputs some expressions read.
@@ -64,7 +69,7 @@ struct Pruner(BTreeMap<(usize, Needs), Arc<Frame>>);
 impl Pruner {
     /// Recursion is as deep as workflows are nested. A frame in which all is known costs nothing to evaluate and is left as it is.
     fn frame(&mut self, frame: &Arc<Frame>, needs: &Needs) -> Arc<Frame> {
-        if frame.inputs.values().all(|value| matches!(value, InputValue::Known(_))) {
+        if known(frame) {
             return Arc::clone(frame);
         }
         let key = (Arc::as_ptr(frame) as usize, needs.clone());

@@ -136,7 +136,7 @@ impl<'a> Seen<'a> {
         let mut known = Map::new();
         for input in inputs.iter() {
             match frame.inputs.get(input) {
-                Some(InputValue::Known(value)) => known.insert(input.clone(), value.clone()),
+                Some(InputValue::Known(value)) => known.insert(input.clone(), Value::clone(value)),
                 Some(InputValue::Late(..)) => return Ok(None),
                 None => {
                     let complaint = missing_input(input, at, frame);

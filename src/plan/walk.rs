@@ -62,7 +62,7 @@ impl Lowering<'_> {
             match needs(step, workflow, &groups) {
                 Ok(needs) => around.needs.extend(needs),
                 Err(complaint) => {
-                    self.complain(*complaint);
+                    self.complain(complaint);
                     continue;
                 }
             }
@@ -73,14 +73,14 @@ impl Lowering<'_> {
                 self.groups += 1;
             }
             if let Err(complaint) = self.step(step, frame, around)
-                && !self.complain(*complaint)
+                && !self.complain(complaint)
             {
                 return;
             }
         }
     }
 
-    fn step(&mut self, step: &Step, frame: &Arc<Frame>, mut around: Around) -> Result<(), Box<Diagnostic>> {
+    fn step(&mut self, step: &Step, frame: &Arc<Frame>, mut around: Around) -> Result<(), Diagnostic> {
         around.flow.options = merge(&around.flow.options, &step.options);
         let name = &step.name.value;
         match self.items(step, frame, &mut around)? {
@@ -100,23 +100,23 @@ impl Lowering<'_> {
         }
     }
 
-    fn items(&self, step: &Step, frame: &Arc<Frame>, around: &mut Around) -> Result<Items, Box<Diagnostic>> {
+    fn items(&self, step: &Step, frame: &Arc<Frame>, around: &mut Around) -> Result<Items, Diagnostic> {
         let Some(list) = &step.for_each else { return Ok(Items::Once) };
         if let Some(value) = Sight::of(frame).expr(list)? {
-            return Ok(Items::Known(items(&value).map_err(|wrong| Box::new(wrong.at(&list.span, "")))?));
+            return Ok(Items::Known(items(&value).map_err(|wrong| wrong.at(&list.span, ""))?));
         }
         if around.flow.loop_over.is_some() {
             let complaint = Diagnostic::yours("this loop stands inside another whose list is known only at run time")
                 .at(&list.span, "known only at run time, too")
                 .help("make one list of both, or let a workflow input name the inner items");
-            return Err(Box::new(complaint));
+            return Err(complaint);
         }
         around.flow.loop_over = Some((list.clone(), Arc::clone(frame)));
         Ok(Items::Once)
     }
 
     /// One step, or one round of its loop.
-    fn once(&mut self, step: &Step, frame: &Arc<Frame>, mut around: Around, name: &str) -> Result<(), Box<Diagnostic>> {
+    fn once(&mut self, step: &Step, frame: &Arc<Frame>, mut around: Around, name: &str) -> Result<(), Diagnostic> {
         if let Some(condition) = &step.condition {
             match known_condition(condition, frame)? {
                 Some(true) => {}
@@ -142,31 +142,25 @@ impl Lowering<'_> {
                 self.drafts.push(Draft { action, needs: around.needs, groups: around.groups });
                 Ok(())
             }
-            What::Workflow(workflow) => self.nested(step, workflow, frame, around, name),
+            What::Workflow(workflow) => {
+                around.path = around.step(name);
+                self.nested(step, workflow, frame, around)
+            }
         }
     }
 
-    fn nested(
-        &mut self,
-        step: &Step,
-        name: &Spanned<String>,
-        frame: &Arc<Frame>,
-        mut around: Around,
-        as_step: &str,
-    ) -> Result<(), Box<Diagnostic>> {
+    fn nested(&mut self, step: &Step, name: &Spanned<String>, frame: &Arc<Frame>, mut around: Around) -> Result<(), Diagnostic> {
         let project = self.project;
-        let workflow =
-            project.workflows.get(&name.value).ok_or_else(|| Box::new(unknown_workflow(&name.value, project).at(&name.span, "")))?;
+        let workflow = project.workflows.get(&name.value).ok_or_else(|| unknown_workflow(&name.value, project).at(&name.span, ""))?;
         if let Some(first) = around.stack.iter().position(|known| *known == name.value) {
             let path = around.stack[first..].iter().chain([&name.value]).map(String::as_str).collect::<Vec<_>>().join(" → ");
-            return Err(Box::new(Diagnostic::yours(format!("workflows run each other in a circle: {path}")).at(&name.span, "")));
+            return Err(Diagnostic::yours(format!("workflows run each other in a circle: {path}")).at(&name.span, ""));
         }
         if around.stack.len() >= DEPTH {
             let complaint = Diagnostic::yours(format!("workflows are nested more than {DEPTH} deep: {}", around.stack.join(" → ")));
-            return Err(Box::new(complaint.at(&name.span, "")));
+            return Err(complaint.at(&name.span, ""));
         }
         let inputs = passed(step, workflow, frame)?;
-        around.path = around.step(as_step);
         around.stack.push(name.value.clone());
         self.workflow(workflow, &Arc::new(Frame { inputs, each: None }), &around);
         Ok(())
@@ -174,7 +168,7 @@ impl Lowering<'_> {
 }
 
 /// The groups that a step's `after` names.
-fn needs(step: &Step, workflow: &Workflow, groups: &BTreeMap<&str, usize>) -> Result<Vec<(usize, Span)>, Box<Diagnostic>> {
+fn needs(step: &Step, workflow: &Workflow, groups: &BTreeMap<&str, usize>) -> Result<Vec<(usize, Span)>, Diagnostic> {
     let group = |name: &Spanned<String>| match groups.get(name.value.as_str()) {
         Some(group) => Ok((*group, name.span.clone())),
         None => {
@@ -185,20 +179,20 @@ fn needs(step: &Step, workflow: &Workflow, groups: &BTreeMap<&str, usize>) -> Re
             } else {
                 Diagnostic::yours(format!("there is no step `{}` in `{}`", name.value, workflow.name)).did_you_mean(&name.value, steps)
             };
-            Err(Box::new(complaint.at(&name.span, "")))
+            Err(complaint.at(&name.span, ""))
         }
     };
     step.after.iter().map(group).collect()
 }
 
 /// The value of a condition, if inputs decide it.
-fn known_condition(condition: &Expr, frame: &Frame) -> Result<Option<bool>, Box<Diagnostic>> {
+fn known_condition(condition: &Expr, frame: &Frame) -> Result<Option<bool>, Diagnostic> {
     match Sight::of(frame).expr(condition)? {
         None => Ok(None),
         Some(Value::Bool(holds)) => Ok(Some(holds)),
         Some(other) => {
             let complaint = Diagnostic::yours(format!("`if` is {}, not true or false", other.kind()));
-            Err(Box::new(complaint.at(&condition.span, "").help("compare it: `… == …`")))
+            Err(complaint.at(&condition.span, "").help("compare it: `… == …`"))
         }
     }
 }
@@ -225,14 +219,14 @@ fn items(value: &Value) -> Result<Vec<(String, Each)>, Diagnostic> {
 }
 
 /// The inputs of a nested workflow: only those that its step passes, and defaults.
-fn passed(step: &Step, workflow: &Workflow, frame: &Arc<Frame>) -> Result<BTreeMap<String, InputValue>, Box<Diagnostic>> {
+fn passed(step: &Step, workflow: &Workflow, frame: &Arc<Frame>) -> Result<BTreeMap<String, InputValue>, Diagnostic> {
     for (name, argument) in &step.with {
         if !workflow.inputs.contains_key(name) {
             let complaint = Diagnostic::yours(format!("workflow `{}` has no input `{name}`", workflow.name)).at(&argument.key, "");
-            return Err(Box::new(complaint.did_you_mean(name, workflow.inputs.keys().map(String::as_str))));
+            return Err(complaint.did_you_mean(name, workflow.inputs.keys().map(String::as_str)));
         }
         if let Some(complaint) = refs::missing_in(&argument.template.value, frame) {
-            return Err(Box::new(complaint));
+            return Err(complaint);
         }
     }
     let mut inputs = BTreeMap::new();
@@ -241,17 +235,17 @@ fn passed(step: &Step, workflow: &Workflow, frame: &Arc<Frame>) -> Result<BTreeM
             Some(argument) => match input(frame, &argument.template)? {
                 InputValue::Known(value) => {
                     let placed = |complaint: Diagnostic| complaint.at(&argument.template.span, "").also(&declared.span, "declared here");
-                    InputValue::Known(inputs::fit(name, &declared.value, value).map_err(placed)?)
+                    InputValue::Known(Arc::new(inputs::fit(name, &declared.value, Value::clone(&value)).map_err(placed)?))
                 }
                 late => late,
             },
             None => match &declared.value.default {
-                Some(value) => InputValue::Known(value.clone()),
-                None if !declared.value.required => InputValue::Known(Value::Null),
+                Some(value) => InputValue::Known(Arc::new(value.clone())),
+                None if !declared.value.required => InputValue::Known(Arc::new(Value::Null)),
                 None => {
                     let complaint = Diagnostic::yours(format!("input `{name}` of workflow `{}` is not passed", workflow.name));
                     let help = format!("add `with = {{ {name} = … }}`: a nested workflow sees only what its step passes");
-                    return Err(Box::new(complaint.at(&step.span, "").also(&declared.span, "declared here").help(help)));
+                    return Err(complaint.at(&step.span, "").also(&declared.span, "declared here").help(help));
                 }
             },
         };
@@ -273,7 +267,7 @@ fn merge(outer: &Options, inner: &Options) -> Options {
     }
 }
 
-/// The expansion of a loop whose list became known: used by `expand`.
+/// The rounds of a loop whose list became known, each with what is written behind the step's name.
 pub(super) fn rounds(value: &Value) -> Result<Vec<(String, Each)>, Diagnostic> {
     items(value)
 }

@@ -46,16 +46,15 @@ impl Objects {
         }
         let shelf = path.parent().unwrap_or(&self.root);
         let told = |e: std::io::Error| io(format!("write the blob {}", path.display()), &e);
-        if !shelf.exists() {
-            fs::create_dir_all(shelf).map_err(told)?;
-            sync_directory(&self.root)?;
-        }
+        fs::create_dir_all(shelf).map_err(told)?;
         let frame = zstd::bulk::compress(bytes, LEVEL).map_err(told)?;
         let mut file = temporary(shelf).map_err(told)?;
         file.write_all(&frame).map_err(told)?;
         file.as_file().sync_all().map_err(told)?;
         file.persist(&path).map_err(|e| told(e.error))?;
         sync_directory(shelf)?;
+        // The shelf may be another process's of a moment ago; syncing a directory that has not changed costs nothing.
+        sync_directory(&self.root)?;
         Ok(true)
     }
 

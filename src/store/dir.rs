@@ -137,11 +137,8 @@ impl Drop for DirStore {
 fn create(root: &Path) -> Result<(), StoreError> {
     let told = |e: std::io::Error| io(format!("make a store at {}", root.display()), &e);
     let objects = root.join("objects");
-    for shelf in 0..=u8::MAX {
-        fs::create_dir_all(objects.join(format!("{shelf:02x}"))).map_err(told)?;
-    }
+    fs::create_dir_all(&objects).map_err(told)?;
     fs::create_dir_all(root.join("runs")).map_err(told)?;
-    sync_directory(&objects)?;
     let index = root.join("index.db");
     if !index.exists() {
         let file = temporary(root).map_err(told)?;

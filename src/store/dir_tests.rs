@@ -302,6 +302,7 @@ fn two_processes_write_one_chain() {
         for version in store.chain(&name("fleet/vm/a"), None, 5).unwrap() {
             assert!(store.blob(&version.content).unwrap().is_some());
         }
+        std::thread::sleep(std::time::Duration::from_millis(1));
         seen_alive += store.runs(5).unwrap().iter().filter(|row| row.state == RunState::Running).count();
     }
     let acks: Vec<Digest> = readers.into_iter().flat_map(|reader| reader.join().unwrap()).collect();

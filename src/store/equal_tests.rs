@@ -124,7 +124,7 @@ fn everything(store: &mut dyn Store) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
     fn both_backends_answer_alike(ops in proptest::collection::vec((op(), 0..2_usize), 1..40)) {

@@ -74,9 +74,9 @@ impl Locks {
         let path = self.path(run);
         // Removed while locked: whoever opened it before sees the lock until the row is final.
         let removed = fs::remove_file(&path);
-        drop(file);
+        unlock(&file);
         if self.runs.is_empty() {
-            self.keeping = None;
+            self.rest();
         }
         match removed {
             Err(e) if e.kind() != ErrorKind::NotFound => Err(io(format!("remove the lock file {}", path.display()), &e)),
@@ -124,13 +124,19 @@ impl Locks {
         Err(StoreError::Io { attempt: "keep a blob".to_owned(), cause })
     }
 
-    /// The right to drop blobs, as long as the answer lives. Refused while a run is in progress, here or elsewhere.
+    fn rest(&mut self) {
+        if let Some(file) = self.keeping.take() {
+            unlock(&file);
+        }
+    }
+
+    /// The right to drop blobs, until the answer is unlocked or closed. Refused while a run is in progress, here or elsewhere.
     pub fn sweep(&mut self) -> Result<File, StoreError> {
         let refuse = |cause: String| Err(StoreError::Io { attempt: "drop blobs".to_owned(), cause });
         if let Some(run) = self.runs.keys().next() {
             return refuse(format!("run {run} is in progress"));
         }
-        self.keeping = None;
+        self.rest();
         let path = self.directory.join("keeping.lock");
         let file = Self::open(&path)?;
         match file.try_lock() {
@@ -168,7 +174,9 @@ impl Locks {
         match self.lease.take() {
             Some((holder, file)) if holder == *run => {
                 let path = self.directory.join("lease.lock");
-                file.set_len(0).map_err(|e| io(format!("empty {}", path.display()), &e))
+                let emptied = file.set_len(0).map_err(|e| io(format!("empty {}", path.display()), &e));
+                unlock(&file);
+                emptied
             }
             other => {
                 self.lease = other;
@@ -176,4 +184,18 @@ impl Locks {
             }
         }
     }
+}
+
+impl Drop for Locks {
+    fn drop(&mut self) {
+        self.runs.values().for_each(unlock);
+        self.lease.iter().for_each(|(_, file)| unlock(file));
+        self.rest();
+    }
+}
+
+/// Unlocks for good. Closing alone would leave the lock to a child that another thread is just forking, until the child is another program.
+fn unlock(file: &File) {
+    // Closing follows and frees it in any case.
+    let _ = file.unlock();
 }

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use russh::client::{Config, Handle, Handler, Msg};
 use russh::keys::{PublicKey, PublicKeyOrCertificate};
-use russh::{Channel, Disconnect, Preferred};
+use russh::{Channel, ChannelMsg, Disconnect, Preferred};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::wire::clock::{Clock as _, SystemClock};
+use crate::wire::exec::Endings;
 use crate::wire::hostkey::{self, HostKeys};
 use crate::wire::login::{Keys, Login};
 use crate::wire::map::{Address, ConnectMap};
@@ -53,6 +54,8 @@ pub(super) struct Connection {
     limit: AtomicUsize,
     /// `user@host:port`.
     pub(super) name: String,
+    /// Where commands are counted that are being ended.
+    pub(super) endings: Arc<Endings>,
     /// The connection that this one runs through stays open as long.
     _via: Option<Arc<Connection>>,
 }
@@ -75,6 +78,7 @@ pub(super) struct Dial<'a> {
     pub(super) connect_within: Duration,
     /// Session channels at once.
     pub(super) channels: usize,
+    pub(super) endings: &'a Arc<Endings>,
 }
 
 impl Dial<'_> {
@@ -112,7 +116,8 @@ impl Dial<'_> {
         }
         let channels = self.channels.max(1);
         let (gate, limit) = (Arc::new(Semaphore::new(channels)), AtomicUsize::new(channels));
-        Ok(Connection { handle, gate, limit, name: name.to_owned(), _via: self.via.clone() })
+        let endings = Arc::clone(self.endings);
+        Ok(Connection { handle, gate, limit, name: name.to_owned(), endings, _via: self.via.clone() })
     }
 
     fn dialled(&self) -> Result<Address, SshError> {
@@ -173,11 +178,11 @@ impl Connection {
 
     /// A session channel, as soon as one is free. A host that refuses one (sshd's `MaxSessions`) is asked again: that is back-pressure. The wait is
     /// bounded by the caller's deadline.
-    pub(super) async fn channel(&self) -> Result<Place, Fault> {
+    pub(super) async fn channel(self: &Arc<Self>) -> Result<Place, Fault> {
         let mut refusals = 0;
         let mut permit = self.permit().await?;
         loop {
-            match tokio::time::timeout(CHANNEL_WITHIN, self.handle.channel_open_session()).await {
+            match tokio::time::timeout(CHANNEL_WITHIN, self.session()).await {
                 Ok(Ok(channel)) => return Ok(Place { channel, permit }),
                 Ok(Err(russh::Error::ChannelOpenFailure(_))) => refusals += 1,
                 Ok(Err(error)) => return Err(Fault::Gone(error.to_string())),
@@ -191,13 +196,32 @@ impl Connection {
         }
     }
 
-    /// Runs a script beside everything else, without a place at the gate, and waits for its end: for cleaning up after a command that holds one.
-    pub(super) async fn aside(&self, script: &str) -> Result<(), russh::Error> {
-        let mut channel = self.handle.channel_open_session().await?;
+    /// Opens a session channel in a task of its own: when nobody waits for it any more it is closed instead of staying open, taken, on the host.
+    async fn session(self: &Arc<Self>) -> Result<Channel<Msg>, russh::Error> {
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let connection = Arc::clone(self);
+        tokio::spawn(async move {
+            let opened = connection.handle.channel_open_session().await;
+            if let Err(Ok(unwanted)) = tell.send(opened) {
+                let _ = unwanted.close().await;
+            }
+        });
+        told.await.unwrap_or(Err(russh::Error::Disconnect))
+    }
+
+    /// Runs a script beside everything else, without a place at the gate, for work that belongs to something that holds one. Its exit status, if it
+    /// left one; a host that has no channel to spare refuses.
+    pub(super) async fn aside(self: &Arc<Self>, script: &str) -> Result<Option<u32>, russh::Error> {
+        let mut channel = self.session().await?;
         channel.exec(true, script).await?;
         channel.eof().await?;
-        while channel.wait().await.is_some() {}
-        Ok(())
+        let mut status = None;
+        while let Some(message) = channel.wait().await {
+            if let ChannelMsg::ExitStatus { exit_status } = message {
+                status = Some(exit_status);
+            }
+        }
+        Ok(status)
     }
 
     async fn permit(&self) -> Result<OwnedSemaphorePermit, Fault> {

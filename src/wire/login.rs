@@ -51,11 +51,17 @@ enum Step {
 }
 
 impl Keys {
-    /// Offers one key after the other: first those that the config names, then the agent's, then the usual files.
+    /// Asks for entry without a key first, as every client does (hosts that know the caller otherwise, such as Tailscale's, let it in), then offers one
+    /// key after the other: those that the config names, the agent's, the usual files.
     pub(super) async fn log_in<H: Handler>(&self, handle: &mut Handle<H>, route: &Route) -> Login {
         let rsa = handle.best_supported_rsa_hash().await.ok().flatten().flatten();
         let mut attempt = Attempt { handle, user: &route.user, rsa, offered: Vec::new(), tried: Vec::new(), refusals: 0 };
-        let mut outcome = self.files(&mut attempt, &route.keys, true).await;
+        let asked = attempt.handle.authenticate_none(&route.user).await;
+        let mut outcome = attempt.step(asked);
+        attempt.refusals = 0;
+        if matches!(outcome, Step::Next) {
+            outcome = self.files(&mut attempt, &route.keys, true).await;
+        }
         if matches!(outcome, Step::Next) {
             outcome = self.agent(&mut attempt, route).await;
         }

@@ -72,10 +72,16 @@ async fn a_deadline_ends_the_remote_process() {
     exec.deadline = Duration::from_millis(700);
     let error = run(&client, exec).await.unwrap_err();
     assert!(matches!(&error, SshError::Deadline { what, .. } if what.contains("trap")) && !error.certainly_not_begun(), "{error:?}");
-    tokio::time::sleep(Duration::from_millis(2_500)).await;
-    let _ = std::fs::remove_file(&mark);
-    tokio::time::sleep(Duration::from_millis(400)).await;
-    assert!(!Path::new(&mark).exists(), "the loop still runs");
+    let gone = async {
+        loop {
+            let _ = std::fs::remove_file(&mark);
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            if !Path::new(&mark).exists() {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(SOON, gone).await.expect("the loop still runs");
     assert_eq!(run(&client, script("exit 0")).await.unwrap().status, 0);
 }
 
@@ -244,4 +250,43 @@ async fn an_agents_keys_are_offered() {
     let _ = agent.wait();
     worked.unwrap();
     assert!(denied.unwrap_err().to_string().contains("(agent: 1 key)"));
+}
+
+#[tokio::test]
+async fn a_command_without_a_channel_has_certainly_not_begun() {
+    let Some(sshd) = Sshd::start("MaxSessions 1") else { return };
+    let client = sshd.client();
+    let mark = sshd.path("mark");
+    let mut waiting = script(&format!("touch {mark}"));
+    waiting.deadline = Duration::from_millis(600);
+    let second = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        run(&client, waiting).await
+    };
+    let (first, second) = tokio::join!(run(&client, script("sleep 2; echo first")), second);
+    assert_eq!(first.unwrap().stdout, "first\n");
+    let error = second.unwrap_err();
+    assert!(error.certainly_not_begun() && error.to_string().contains("no free channel"), "{error:?}");
+    assert!(!Path::new(&mark).exists());
+    assert_eq!(run(&client, script("echo third")).await.unwrap().stdout, "third\n");
+}
+
+#[tokio::test]
+async fn those_who_wait_for_one_attempt_share_its_failure() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let knocks = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&knocks);
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            drop(socket);
+        }
+    });
+    let map = ConnectMap::parse([("game:22", address.as_str())], true).unwrap();
+    let client = SshClient::new(SshSettings::new(map, "/nonexistent"), Arc::new(MemoryPins::new()));
+    let all = futures_util::future::join_all((0..20).map(|_| run(&client, script("true")))).await;
+    assert!(all.iter().all(|result| matches!(result, Err(SshError::Connect { .. }))), "{all:?}");
+    assert!(knocks.load(Ordering::SeqCst) <= 2, "{knocks:?}");
 }

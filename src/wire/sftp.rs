@@ -1,12 +1,13 @@
 //! Files over SFTP: put in place whole, listed, read; many requests in flight.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use russh::ChannelMsg;
+use russh::client::Msg;
+use russh::{Channel, ChannelMsg};
 use russh_sftp::client::error::Error;
 use russh_sftp::client::{Config, RawSftpSession};
 use russh_sftp::protocol::{FileAttributes, OpenFlags, Packet, StatusCode};
@@ -14,8 +15,8 @@ use tokio::io::AsyncReadExt as _;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::wire::command::Command;
-use crate::wire::connection::{Connection, Fault, Place};
-use crate::wire::exec::Job;
+use crate::wire::connection::{self, Connection, Fault};
+use crate::wire::exec::{self, Job};
 use crate::wire::ssh::{Content, Input, RemoteFile, SshError, Upload};
 
 /// Files at once: 1,000 small files take 127 ms so, and 450 one at a time.
@@ -25,8 +26,29 @@ const FILES: usize = 64;
 const CHUNKS: usize = 32;
 const CHUNK: usize = 32 << 10;
 
+/// With more files than this one `sync` of the file system takes the place of one per file: 1,000 of those cost seconds.
+const TOGETHER: usize = 16;
+
+/// The kernel takes no argument of 128 KiB, and the shell's text is one argument.
+const LONGEST_COMMAND: usize = 100_000;
+
 /// Deeper or larger trees are a mistake in the path.
 const MOST_ENTRIES: usize = 1_000_000;
+
+/// An SFTP server greets at once, but the shell that starts it may be slow.
+const GREETING_WITHIN: Duration = Duration::from_secs(20);
+
+/// Where systems put OpenSSH's SFTP server.
+const SERVERS: &str = "for server in /usr/lib/openssh /usr/lib/ssh /usr/libexec/openssh /usr/libexec; do
+  [ -x $server/sftp-server ] && exec $server/sftp-server
+done";
+
+/// More than this before the mark comes from no startup file.
+const LONGEST_NOISE: usize = 64 << 10;
+
+/// Kinds of files in the permission bits.
+const DIRECTORY: u32 = 0o040_000;
+const REGULAR: u32 = 0o100_000;
 
 const POSIX_RENAME: &str = "posix-rename@openssh.com";
 const FSYNC: &str = "fsync@openssh.com";
@@ -34,11 +56,27 @@ const FSYNC: &str = "fsync@openssh.com";
 /// An SFTP session on its own channel.
 pub(super) struct Session {
     raw: RawSftpSession,
+    connection: Arc<Connection>,
     host: String,
     home: String,
     posix_rename: bool,
     fsync: bool,
     _permit: OwnedSemaphorePermit,
+}
+
+/// Where a file goes, and the name under which it is written: in the same directory, so that one rename puts it in place.
+struct Place {
+    dest: String,
+    temp: String,
+}
+
+impl Place {
+    fn of(dest: String) -> Self {
+        let name = dest.rsplit('/').next().unwrap_or_default();
+        let short: String = name.chars().take(40).collect();
+        let temp = format!("{}.{short}.pmx-{}", &dest[..dest.len() - name.len()], uuid::Uuid::new_v4().simple());
+        Self { dest, temp }
+    }
 }
 
 /// Names of files that are not in place yet.
@@ -58,66 +96,100 @@ impl Temporary {
 
 impl Session {
     /// Starts SFTP on a new channel of `connection`. Nothing has begun when it fails with [`Fault::Gone`].
-    pub(super) async fn open(connection: &Connection, deadline: Duration) -> Result<Self, Fault> {
-        let Place { mut channel, permit } = connection.channel().await?;
-        channel.request_subsystem(true, "sftp").await.map_err(|e| Fault::Gone(e.to_string()))?;
-        loop {
-            match channel.wait().await {
-                Some(ChannelMsg::Success) => break,
-                Some(ChannelMsg::Failure) => {
-                    let cause = "the host offers no SFTP (`Subsystem sftp` in its sshd_config)".to_owned();
-                    return Err(SshError::File { host: connection.name.clone(), path: "sftp".to_owned(), cause }.into());
-                }
-                Some(ChannelMsg::Close) | None => return Err(Fault::Gone("the channel closed at once".to_owned())),
-                Some(_) => {}
-            }
-        }
+    pub(super) async fn open(connection: &Arc<Connection>, deadline: Duration) -> Result<Self, Fault> {
+        let connection::Place { mut channel, mut permit } = connection.channel().await?;
+        subsystem(&mut channel, &connection.name).await?;
         // The caller's deadline rules; a sync on a busy disk may well take longer than the library's 10 s.
         let config = Config { request_timeout_secs: deadline.as_secs().saturating_add(1), ..Config::default() };
-        let raw = RawSftpSession::new_with_config(channel.into_stream(), config);
+        let mut raw = RawSftpSession::new_with_config(channel.into_stream(), config.clone());
         let told = |e: Error| refused(&connection.name, "sftp", &e);
-        let version = raw.init().await.map_err(told)?;
+        let version = match tokio::time::timeout(GREETING_WITHIN, raw.init()).await {
+            Ok(Ok(version)) => version,
+            // The shell that starts the server has printed something first, which no SFTP client understands.
+            Ok(Err(_)) | Err(_) => {
+                drop((raw, permit));
+                let connection::Place { mut channel, permit: again } = connection.channel().await?;
+                permit = again;
+                by_command(&mut channel, &connection.name).await?;
+                raw = RawSftpSession::new_with_config(channel.into_stream(), config);
+                raw.init().await.map_err(told)?
+            }
+        };
         let home = raw.realpath(".").await.map_err(told)?.files.into_iter().next().map(|file| file.filename).unwrap_or_default();
         let offers = |name: &str| version.extensions.contains_key(name);
         let (posix_rename, fsync) = (offers(POSIX_RENAME), offers(FSYNC));
-        Ok(Self { raw, host: connection.name.clone(), home, posix_rename, fsync, _permit: permit })
+        Ok(Self { raw, connection: Arc::clone(connection), host: connection.name.clone(), home, posix_rename, fsync, _permit: permit })
     }
 
-    /// Puts all files in place.
+    /// Puts all files in place: all are written beside their places first, then reach the disk, then take their places.
     pub(super) async fn upload(
         &self,
         files: &[Upload],
         progress: &(dyn Fn(u64) + Send + Sync),
         temporary: &Temporary,
     ) -> Result<(), SshError> {
-        let parents: BTreeSet<String> = files.iter().filter_map(|file| parent(&self.path(&file.dest)).map(str::to_owned)).collect();
-        for dir in &parents {
-            self.make_dir(dir).await?;
-        }
+        let places: Vec<Place> = files.iter().map(|file| Place::of(self.path(&file.dest))).collect();
+        let dirs: BTreeSet<&str> = places.iter().map(|place| parent(&place.dest)).collect();
+        self.make_dirs(&dirs).await?;
         let sent = AtomicU64::new(0);
         let report = |bytes: usize| progress(sent.fetch_add(bytes as u64, Ordering::SeqCst) + bytes as u64);
-        let uploads = (0..files.len()).map(|at| self.put(&files[at], &report, temporary));
-        stream::iter(uploads).buffer_unordered(FILES).try_collect::<()>().await
+        let each = self.fsync && files.len() <= TOGETHER;
+        temporary.names().extend(places.iter().map(|place| place.temp.clone()));
+        let writes = (0..files.len()).map(|at| self.write(&files[at], &places[at], each, &report));
+        stream::iter(writes).buffer_unordered(FILES).try_collect::<()>().await?;
+        if self.fsync && !each && !self.sync_together(&dirs).await {
+            let syncs = (0..files.len()).map(|at| self.sync(&places[at]));
+            stream::iter(syncs).buffer_unordered(FILES).try_collect::<()>().await?;
+        }
+        let renames = (0..files.len()).map(|at| self.settle(&places[at], temporary));
+        stream::iter(renames).buffer_unordered(FILES).try_collect::<()>().await
     }
 
-    async fn put(&self, file: &Upload, report: &(dyn Fn(usize) + Send + Sync), temporary: &Temporary) -> Result<(), SshError> {
-        let dest = self.path(&file.dest);
+    /// Writes a file beside its place.
+    async fn write(&self, file: &Upload, place: &Place, sync: bool, report: &(dyn Fn(usize) + Send + Sync)) -> Result<(), SshError> {
         let told = |e: Error| refused(&self.host, &file.dest, &e);
-        let name = dest.rsplit('/').next().unwrap_or_default();
-        let short: String = name.chars().take(100).collect();
-        let temp = format!("{}.{short}.pmx-{}", &dest[..dest.len() - name.len()], uuid::Uuid::new_v4().simple());
-        temporary.names().insert(temp.clone());
         let flags = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::EXCLUDE;
         // Closed to all others from its first moment; what it may become, it becomes when it is complete.
-        let handle = self.raw.open(temp.as_str(), flags, mode(0o600)).await.map_err(told)?.handle;
+        let handle = self.raw.open(place.temp.as_str(), flags, mode(0o600)).await.map_err(told)?.handle;
         self.fill(&handle, file, report).await?;
         self.raw.fsetstat(handle.as_str(), mode(file.mode)).await.map_err(told)?;
-        if self.fsync {
+        if sync {
             self.raw.fsync(handle.as_str()).await.map_err(told)?;
         }
-        self.raw.close(handle).await.map_err(told)?;
-        self.rename(&temp, &dest).await.map_err(told)?;
-        temporary.names().remove(&temp);
+        self.raw.close(handle).await.map(drop).map_err(told)
+    }
+
+    async fn sync(&self, place: &Place) -> Result<(), SshError> {
+        let told = |e: Error| refused(&self.host, &place.dest, &e);
+        // Opened to read, because its mode may by now forbid writing; the sync does not mind.
+        let handle = self.raw.open(place.temp.as_str(), OpenFlags::READ, FileAttributes::empty()).await.map_err(told)?.handle;
+        self.raw.fsync(handle.as_str()).await.map_err(told)?;
+        self.raw.close(handle).await.map(drop).map_err(told)
+    }
+
+    /// Brings the file systems of `dirs` to the disk by one command; whether that worked.
+    async fn sync_together(&self, dirs: &BTreeSet<&str>) -> bool {
+        let paths = dirs.iter().map(|dir| if dir.starts_with('-') { format!("./{dir}") } else { (*dir).to_owned() });
+        let command = Command::new("sync").arg("-f").args(paths);
+        match command.render() {
+            Ok(text) if text.len() <= LONGEST_COMMAND => matches!(self.connection.aside(&text).await, Ok(Some(0))),
+            _ => false,
+        }
+    }
+
+    async fn settle(&self, place: &Place, temporary: &Temporary) -> Result<(), SshError> {
+        self.rename(&place.temp, &place.dest).await.map_err(|e| refused(&self.host, &place.dest, &e))?;
+        temporary.names().remove(&place.temp);
+        Ok(())
+    }
+
+    async fn make_dirs(&self, dirs: &BTreeSet<&str>) -> Result<(), SshError> {
+        let owned: Vec<String> = dirs.iter().map(|dir| (*dir).to_owned()).collect();
+        let looks = owned.into_iter().map(|dir| async move { self.raw.stat(dir.as_str()).await.is_err().then_some(dir) });
+        let missing: BTreeSet<String> = stream::iter(looks).buffer_unordered(FILES).filter_map(async |dir| dir).collect().await;
+        for dir in &missing {
+            self.make_dir(dir).await?;
+        }
         Ok(())
     }
 
@@ -171,9 +243,6 @@ impl Session {
     }
 
     async fn make_dir(&self, dir: &str) -> Result<(), SshError> {
-        if self.raw.stat(dir).await.is_ok() {
-            return Ok(());
-        }
         let ends = dir.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0).chain([dir.len()]);
         for end in ends {
             let path = &dir[..end];
@@ -198,41 +267,55 @@ impl Session {
     /// The regular files below `dir`, sorted by path; none when it does not exist.
     pub(super) async fn list(&self, dir: &str) -> Result<Vec<RemoteFile>, SshError> {
         let root = self.path(dir);
-        let (mut files, mut queue, mut entries) = (Vec::new(), VecDeque::from([String::new()]), 0);
-        while let Some(below) = queue.pop_front() {
-            let path = format!("{root}/{below}");
-            let told = |e: Error| refused(&self.host, &path, &e);
-            let handle = match self.raw.opendir(path.trim_end_matches('/').to_owned() + if root.is_empty() { "/" } else { "" }).await {
-                Ok(handle) => handle.handle,
-                // The root may never have been there, and a directory below it may be gone by now.
-                Err(error) if is_absent(&error) => continue,
-                Err(error) => return Err(told(error)),
-            };
-            loop {
-                let page = match self.raw.readdir(handle.as_str()).await {
-                    Ok(page) => page.files,
-                    Err(Error::Status(status)) if status.status_code == StatusCode::Eof => break,
-                    Err(error) => return Err(told(error)),
-                };
-                entries += page.len();
-                if entries > MOST_ENTRIES {
-                    let cause = format!("there are more than {MOST_ENTRIES} entries below it");
-                    return Err(SshError::File { host: self.host.clone(), path: dir.to_owned(), cause });
-                }
-                for entry in page.into_iter().filter(|entry| entry.filename != "." && entry.filename != "..") {
-                    let path = if below.is_empty() { entry.filename.clone() } else { format!("{below}/{}", entry.filename) };
-                    if entry.attrs.is_dir() {
-                        queue.push_back(path);
-                    } else if entry.attrs.is_regular() && !entry.attrs.is_symlink() {
-                        let (size, mode) = (entry.attrs.size.unwrap_or(0), entry.attrs.permissions.unwrap_or(0) & 0o7777);
-                        files.push(RemoteFile { path, size, mode, sha256: None });
-                    }
-                }
+        let (mut files, mut level, mut seen) = (Vec::new(), vec![String::new()], 0);
+        while !level.is_empty() {
+            let pages = (0..level.len()).map(|at| self.entries(&root, &level[at]));
+            let found: Vec<(String, FileAttributes)> = stream::iter(pages).buffer_unordered(FILES).try_concat().await?;
+            seen += found.len();
+            if seen > MOST_ENTRIES {
+                let cause = format!("there are more than {MOST_ENTRIES} entries below it");
+                return Err(SshError::File { host: self.host.clone(), path: dir.to_owned(), cause });
             }
-            self.raw.close(handle).await.map_err(told)?;
+            let (dirs, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, attributes)| kind(attributes) == DIRECTORY);
+            level = dirs.into_iter().map(|(path, _)| path).collect();
+            let regular = others.into_iter().filter(|(_, attributes)| kind(attributes) == REGULAR);
+            files.extend(regular.map(|(path, attributes)| {
+                let (size, mode) = (attributes.size.unwrap_or(0), attributes.permissions.unwrap_or(0) & 0o7777);
+                RemoteFile { path, size, mode, sha256: None }
+            }));
         }
         files.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(files)
+    }
+
+    /// What stands directly in `root/below`, by path below `root`. An absent directory is empty: the root may never have been there, and one below it
+    /// may be gone by now.
+    async fn entries(&self, root: &str, below: &str) -> Result<Vec<(String, FileAttributes)>, SshError> {
+        let path = if below.is_empty() && !root.is_empty() { root.to_owned() } else { format!("{root}/{below}") };
+        let told = |e: Error| refused(&self.host, &path, &e);
+        let handle = match self.raw.opendir(path.as_str()).await {
+            Ok(handle) => handle.handle,
+            Err(error) if is_absent(&error) => return Ok(Vec::new()),
+            Err(error) => return Err(told(error)),
+        };
+        let mut entries = Vec::new();
+        loop {
+            let page = match self.raw.readdir(handle.as_str()).await {
+                Ok(page) => page.files,
+                Err(Error::Status(status)) if status.status_code == StatusCode::Eof => break,
+                Err(error) => return Err(told(error)),
+            };
+            let named = page.into_iter().filter(|entry| entry.filename != "." && entry.filename != "..");
+            entries.extend(named.map(|entry| {
+                let path = if below.is_empty() { entry.filename } else { format!("{below}/{}", entry.filename) };
+                (path, entry.attrs)
+            }));
+            if entries.len() > MOST_ENTRIES {
+                break;
+            }
+        }
+        self.raw.close(handle).await.map_err(told)?;
+        Ok(entries)
     }
 
     /// The bytes of a file of at most `limit` bytes; `None` when it does not exist.
@@ -270,6 +353,47 @@ impl Session {
         let trimmed = path.trim_end_matches('/');
         trimmed.to_owned()
     }
+}
+
+/// Asks for the host's own SFTP server.
+async fn subsystem(channel: &mut Channel<Msg>, host: &str) -> Result<(), Fault> {
+    channel.request_subsystem(true, "sftp").await.map_err(|e| Fault::Gone(e.to_string()))?;
+    loop {
+        match channel.wait().await {
+            Some(ChannelMsg::Success) => return Ok(()),
+            Some(ChannelMsg::Failure) => return Err(no_sftp(host, "the host offers no SFTP (`Subsystem sftp` in its sshd_config)")),
+            Some(ChannelMsg::Close) | None => return Err(Fault::Gone("the channel closed at once".to_owned())),
+            Some(_) => {}
+        }
+    }
+}
+
+/// Starts the SFTP server as a command, behind a mark, and passes over all that comes before it.
+async fn by_command(channel: &mut Channel<Msg>, host: &str) -> Result<(), Fault> {
+    let (mark, text) = exec::marked(SERVERS);
+    channel.exec(true, text).await.map_err(|e| Fault::Gone(e.to_string()))?;
+    let mut heard = Vec::new();
+    let listening = async {
+        while let Some(message) = channel.wait().await {
+            if let ChannelMsg::Data { data } = message {
+                heard.extend_from_slice(&data);
+                if exec::behind(&heard, &mark).is_some() {
+                    return Ok(());
+                }
+            }
+            if heard.len() > LONGEST_NOISE {
+                break;
+            }
+        }
+        let cause = "its SFTP does not answer; a startup file of the user's shell that prints something is the usual reason";
+        Err(no_sftp(host, cause))
+    };
+    let late = |_| no_sftp(host, "its SFTP does not answer in time");
+    tokio::time::timeout(GREETING_WITHIN, listening).await.map_err(late)?
+}
+
+fn no_sftp(host: &str, cause: &str) -> Fault {
+    SshError::File { host: host.to_owned(), path: "sftp".to_owned(), cause: cause.to_owned() }.into()
 }
 
 /// Adds the SHA-256 of each file, computed on the host.
@@ -329,8 +453,14 @@ fn mode(bits: u32) -> FileAttributes {
     FileAttributes { permissions: Some(bits & 0o7777), ..FileAttributes::default() }
 }
 
-fn parent(path: &str) -> Option<&str> {
-    path.rsplit_once('/').map(|(dir, _)| dir).filter(|dir| !dir.is_empty())
+/// What kind of thing it is. The library's own questions look at single bits, and a socket has those of a directory.
+fn kind(attributes: &FileAttributes) -> u32 {
+    attributes.permissions.unwrap_or(0) & 0o170_000
+}
+
+/// The directory of a path; one without is in the home, where SFTP and commands begin.
+fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or(".", |(dir, _)| if dir.is_empty() { "/" } else { dir })
 }
 
 fn is_absent(error: &Error) -> bool {

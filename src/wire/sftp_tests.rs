@@ -113,6 +113,16 @@ async fn a_server_without_extensions_is_served_too() {
 }
 
 #[tokio::test]
+async fn many_files_are_synced_one_by_one_when_they_cannot_be_together() {
+    // The only channel is SFTP's, so there is none for the command that would sync all at once.
+    let Some(sshd) = Sshd::start("MaxSessions 1") else { return };
+    let files = (0..TOGETHER + 4).map(|n| bytes(sshd.path(&format!("srv/{n}")), 0o400, format!("{n}"))).collect();
+    sshd.client().upload(&game(), files, SOON, &|_| ()).await.unwrap();
+    assert_eq!(names(&sshd.path("srv")).len(), TOGETHER + 4);
+    assert_eq!((std::fs::read_to_string(sshd.path("srv/7")).unwrap(), mode_of(&sshd.path("srv/7"))), ("7".into(), 0o400));
+}
+
+#[tokio::test]
 async fn a_server_without_sftp_says_so() {
     let Some(sshd) = Sshd::start_with("", "") else { return };
     let error = sshd.client().list(&game(), "/", false, SOON).await.unwrap_err();
@@ -132,6 +142,7 @@ async fn directories_are_listed_with_digests() {
     }
     std::os::unix::fs::symlink("/etc/passwd", format!("{root}/link")).unwrap();
     std::os::unix::fs::symlink("/", format!("{root}/loop")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(format!("{root}/socket")).unwrap();
     let files = client.list(&game(), &root, true, SOON).await.unwrap();
     let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
     assert_eq!(paths, ["$(id)", "-n", ".hidden", "a", "it's\nodd\\", "sub/deeper/b c"]);
@@ -167,6 +178,5 @@ fn digest_lines_are_read_with_their_escapes() {
     assert_eq!(digest_line(&format!("\\{hash}  ./a\\nb\\\\c")), Some(("a\nb\\c".into(), hash)));
     assert_eq!(digest_line(&format!("{hash}  ./-n")), Some(("-n".into(), hash)));
     assert_eq!(digest_line("sha256sum: ./x: No such file"), None);
-    assert_eq!(parent("/srv/a"), Some("/srv"));
-    assert_eq!((parent("/a"), parent("a")), (None, None));
+    assert_eq!([parent("/srv/a"), parent("/a"), parent("a")], ["/srv", "/", "."]);
 }

@@ -1,9 +1,20 @@
 //! The one integration binary: the real `pmx` in a sandbox, and the real components it works on.
 #![expect(clippy::disallowed_methods, reason = "tests own files, processes, the environment and the clock of their sandbox")]
 
+mod commands;
+mod faults;
+mod fleet;
+mod interrupt;
+mod kill;
+mod lab_profile;
 mod lab_transcripts;
+mod lifecycle;
+mod main_job;
+mod mistakes;
 mod normal;
 mod process;
 mod real;
 mod real_smoke;
+mod real_types;
 mod sandbox;
+mod secrets;

@@ -121,6 +121,40 @@ impl Sandbox {
         self.spawn(env!("CARGO_BIN_EXE_pmx"), arguments, None)
     }
 
+    /// Runs a shell script in which `pmx` is the program under test: for pipes and terminals.
+    ///
+    /// # Panics
+    /// As `pmx`.
+    #[track_caller]
+    pub fn shell(&self, script: &str) -> Ran {
+        self.spawn("sh", &["-c", script], None).end()
+    }
+
+    /// Every file below a directory of the sandbox with its bytes, by its path from there; what `skip` names is left out.
+    pub fn files(root: &Path, skip: &[&str]) -> BTreeMap<String, Vec<u8>> {
+        let mut found = BTreeMap::new();
+        let mut open = vec![root.to_path_buf()];
+        while let Some(dir) = open.pop() {
+            for path in std::fs::read_dir(&dir).into_iter().flatten().flatten().map(|entry| entry.path()) {
+                let name = path.strip_prefix(root).unwrap_or(&path).display().to_string();
+                if skip.contains(&name.as_str()) {
+                    continue;
+                }
+                if path.is_dir() {
+                    open.push(path);
+                } else if path.is_file() {
+                    found.insert(name, std::fs::read(&path).unwrap_or_default());
+                }
+            }
+        }
+        found
+    }
+
+    /// The directory that holds project, home and all that was said.
+    pub fn root(&self) -> &Path {
+        self.dir.path()
+    }
+
     fn spawn(&self, program: &str, arguments: &[&str], input: Option<&str>) -> Running<'_> {
         let number = self.runs.fetch_add(1, Ordering::Relaxed);
         let said = |name: &str| self.dir.path().join(format!("said/{number}.{name}"));
@@ -216,6 +250,11 @@ impl Running<'_> {
         self
     }
 
+    /// What it has said on standard output so far.
+    pub fn said(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.out).unwrap_or_default()).into_owned()
+    }
+
     /// Waits for its end.
     ///
     /// # Panics
@@ -284,6 +323,13 @@ impl Ran {
     #[track_caller]
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("the output is not JSON: {error}\n{self}"))
+    }
+
+    /// The standard output as lines of JSON.
+    #[track_caller]
+    pub fn lines(&self) -> Vec<serde_json::Value> {
+        let read = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("`{line}` is not JSON: {error}\n{self}"));
+        self.stdout.lines().map(read).collect()
     }
 
     /// Exit code and both streams with volatile words replaced: the text of a snapshot.

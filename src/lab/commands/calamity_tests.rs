@@ -27,7 +27,10 @@ fn a_running_project_is_listed_one_object_per_line() {
     let rows = rows(&rig.ok(&format!("{COMPOSE} ps -a --format json")));
     assert_eq!(rows.len(), 1);
     let row = &rows[0];
-    assert_eq!((row["Service"].as_str(), row["Name"].as_str(), row["State"].as_str()), (Some("tmodloader"), Some("tmodloader"), Some("running")));
+    assert_eq!(
+        (row["Service"].as_str(), row["Name"].as_str(), row["State"].as_str()),
+        (Some("tmodloader"), Some("tmodloader"), Some("running"))
+    );
     assert_eq!((row["Health"].as_str(), row["ExitCode"].as_i64(), row["Project"].as_str()), (Some(""), Some(0), Some("game")));
     assert_eq!(row["Publishers"][0]["PublishedPort"], 7777);
     assert!(row["Status"].as_str().is_some_and(|s| s.starts_with("Up ")), "{row}");
@@ -48,7 +51,9 @@ fn without_a_file_compose_exits_14_and_a_project_that_was_never_up_lists_nothing
     let rig = Rig::new("calamity");
     let ran = rig.run("cd /tmp && docker compose ps -a --format json");
     assert_eq!((ran.status, ran.out.as_str(), ran.err.as_str()), (14, "", "no configuration file provided: not found\n"));
-    let ran = rig.run("mkdir /tmp/p && cd /tmp/p && printf 'services:\\n  a:\\n    image: nginx\\n' > compose.yaml && docker compose ps -a --format json");
+    let ran = rig.run(
+        "mkdir /tmp/p && cd /tmp/p && printf 'services:\\n  a:\\n    image: nginx\\n' > compose.yaml && docker compose ps -a --format json",
+    );
     assert_eq!((ran.status, ran.out.as_str()), (0, ""));
     assert_eq!(rig.run("cd ~/game && docker compose -f nope.yml ps").status, 14);
     assert_eq!(rig.run("cd /tmp/p && echo 'services: [' > compose.yaml && docker compose config -q").status, 15);
@@ -87,7 +92,8 @@ fn the_console_answers_through_the_containers_tmux() {
     let tmux = "docker exec tmodloader tmux";
     rig.ok(&format!("{tmux} send-keys -t 0: -l -- playing && {tmux} send-keys -t 0: Enter && {tmux} send-keys -t 0: -l kick && {tmux} send-keys -t 0: Enter"));
     let pane = rig.ok(&format!("{tmux} capture-pane -p -t 0:"));
-    let wanted = [": playing", "Keeb (10.0.0.20:51234)", "Sable (10.0.0.21:50417)", "2 players connected.", ": kick", "Usage: kick <player>", ":"];
+    let wanted =
+        [": playing", "Keeb (10.0.0.20:51234)", "Sable (10.0.0.21:50417)", "2 players connected.", ": kick", "Usage: kick <player>", ":"];
     let lines: Vec<&str> = pane.lines().filter(|l| !l.is_empty()).collect();
     assert!(lines.ends_with(&wanted), "{pane}");
     assert!(pane.lines().count() >= 24, "blank rows fill the screen");
@@ -185,7 +191,10 @@ fn a_machine_without_docker_has_none_until_it_is_installed() {
     assert_eq!(rig.run("docker ps").status, 127);
     rig.ok("apk add --no-cache docker");
     let ran = rig.run("docker info");
-    assert_eq!((ran.status, ran.err.as_str()), (1, "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?\n"));
+    assert_eq!(
+        (ran.status, ran.err.as_str()),
+        (1, "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?\n")
+    );
     assert!(rig.run("docker compose version").status != 0, "compose is a package of its own");
     rig.ok("apk add docker-cli-compose && rc-update add docker default && rc-service docker start && docker compose version --short");
     assert_eq!(rig.ok("docker version --format '{{.Server.Version}}'"), "27.3.1\n");

@@ -23,8 +23,11 @@ pub fn compose(shell: &mut Shell, args: &[String]) -> i32 {
         shell.complain("docker: 'compose' is not a docker command.\nSee 'docker --help'");
         return 1;
     }
-    let valued = &["--ansi", "--progress", "--project-directory", "-f", "--file", "-p", "--project-name", "--env-file", "--profile", "--parallel"];
-    let Ok(options) = parse(shell, args, Spec { plain: &["--compatibility", "--dry-run", "--version", "-v"], valued, stop: true }) else { return 16 };
+    let valued =
+        &["--ansi", "--progress", "--project-directory", "-f", "--file", "-p", "--project-name", "--env-file", "--profile", "--parallel"];
+    let Ok(options) = parse(shell, args, Spec { plain: &["--compatibility", "--dry-run", "--version", "-v"], valued, stop: true }) else {
+        return 16;
+    };
     let Some((verb, rest)) = options.operands.split_first() else { return 0 };
     let rest = rest.to_vec();
     if verb == "version" {
@@ -57,7 +60,9 @@ fn dispatch(shell: &mut Shell, verb: &str, rest: &[String], call: &Call) -> i32 
     let project = match &call.project {
         Ok(project) => project,
         // With a project's name, compose finds the containers by their labels alone.
-        Err(BadProject::NoFile) if call.name.is_some() && matches!(verb, "ps" | "stop" | "down" | "images") => return by_name(shell, verb, rest, call),
+        Err(BadProject::NoFile) if call.name.is_some() && matches!(verb, "ps" | "stop" | "down" | "images") => {
+            return by_name(shell, verb, rest, call);
+        }
         Err(error) => {
             shell.complain(&error.to_string());
             return if matches!(error, BadProject::Invalid(_)) { 15 } else { 14 };
@@ -65,7 +70,7 @@ fn dispatch(shell: &mut Shell, verb: &str, rest: &[String], call: &Call) -> i32 
     };
     match verb {
         "up" => up(shell, rest, project, call.quiet),
-        "start" => each(shell, rest, project, ("Started", call.quiet), |shell, name| run::start(shell, name)),
+        "start" => each(shell, rest, project, ("Started", call.quiet), run::start),
         "stop" => stop(shell, rest, project, call.quiet),
         "restart" => restart(shell, rest, project, call.quiet),
         "down" => down(shell, rest, project, call.quiet),
@@ -114,7 +119,19 @@ fn failed(shell: &Shell, why: &str) -> i32 {
 }
 
 fn up(shell: &mut Shell, args: &[String], project: &Project, quiet: bool) -> i32 {
-    let plain = &["-d", "--detach", "--wait", "--remove-orphans", "--force-recreate", "--no-recreate", "--build", "--no-start", "--quiet-pull", "--no-deps", "-y"];
+    let plain = &[
+        "-d",
+        "--detach",
+        "--wait",
+        "--remove-orphans",
+        "--force-recreate",
+        "--no-recreate",
+        "--build",
+        "--no-start",
+        "--quiet-pull",
+        "--no-deps",
+        "-y",
+    ];
     let Ok(options) = parse(shell, args, spec(plain, &["--wait-timeout", "-t", "--timeout", "--pull", "--scale"])) else { return 16 };
     let names = match project.chosen(&options.operands) {
         Ok(names) => names,
@@ -262,7 +279,13 @@ fn remove(shell: &Shell, args: &[String], project: &Project) -> i32 {
 }
 
 fn ps(shell: &Shell, args: &[String], project: &str, file: Option<&Project>) -> i32 {
-    let Ok(options) = parse(shell, args, spec(&["-a", "--all", "-q", "--quiet", "--services", "--no-trunc", "--orphans"], &["--format", "--status", "--filter"])) else { return 16 };
+    let Ok(options) = parse(
+        shell,
+        args,
+        spec(&["-a", "--all", "-q", "--quiet", "--services", "--no-trunc", "--orphans"], &["--format", "--status", "--filter"]),
+    ) else {
+        return 16;
+    };
     if let Some(name) = file.and_then(|f| options.operands.iter().find(|n| !f.services.contains_key(*n))) {
         return failed(shell, &format!("no such service: {name}"));
     }
@@ -273,7 +296,11 @@ fn ps(shell: &Shell, args: &[String], project: &str, file: Option<&Project>) -> 
             let state = options.value(&["--status"]).map_or(running || options.has(&["-a", "--all"]), |s| row["State"] == s);
             state && (options.operands.is_empty() || options.operands.iter().any(|n| row["Service"] == n.as_str()))
         };
-        of_project(host, project).iter().filter_map(|name| host.docker.containers.get(name).map(|c| show::compose_row(name, c, now))).filter(wanted).collect()
+        of_project(host, project)
+            .iter()
+            .filter_map(|name| host.docker.containers.get(name).map(|c| show::compose_row(name, c, now)))
+            .filter(wanted)
+            .collect()
     });
     let column = if options.has(&["-q", "--quiet"]) { Some("ID") } else { options.has(&["--services"]).then_some("Service") };
     if let Some(column) = column {
@@ -286,7 +313,9 @@ fn ps(shell: &Shell, args: &[String], project: &str, file: Option<&Project>) -> 
 }
 
 fn config(shell: &Shell, args: &[String], project: &Project) -> i32 {
-    let Ok(options) = parse(shell, args, spec(&["--services", "-q", "--quiet", "--images", "--volumes"], &["--format", "--hash"])) else { return 16 };
+    let Ok(options) = parse(shell, args, spec(&["--services", "-q", "--quiet", "--images", "--volumes"], &["--format", "--hash"])) else {
+        return 16;
+    };
     if options.has(&["-q", "--quiet"]) {
         return 0;
     }
@@ -296,7 +325,13 @@ fn config(shell: &Shell, args: &[String], project: &Project) -> i32 {
     } else if options.has(&["--images"]) {
         lines.extend(project.services.values().map(|s| s.image.clone()));
     } else if let Some(wanted) = options.value(&["--hash"]) {
-        lines.extend(project.services.iter().filter(|(n, _)| wanted == "*" || wanted.split(',').any(|w| w == *n)).map(|(n, s)| format!("{n} {}", s.hash)));
+        lines.extend(
+            project
+                .services
+                .iter()
+                .filter(|(n, _)| wanted == "*" || wanted.split(',').any(|w| w == *n))
+                .map(|(n, s)| format!("{n} {}", s.hash)),
+        );
     } else {
         // JSON is also YAML, so without a format the answer is still one that every reader of YAML takes.
         lines.push(serde_json::to_string_pretty(&project.to_json()).unwrap_or_default());
@@ -305,7 +340,11 @@ fn config(shell: &Shell, args: &[String], project: &Project) -> i32 {
 }
 
 fn pull(shell: &Shell, args: &[String], project: &Project, quiet: bool) -> i32 {
-    let Ok(options) = parse(shell, args, spec(&["-q", "--quiet", "--ignore-pull-failures", "--include-deps", "--ignore-buildable"], &["--policy"])) else { return 16 };
+    let Ok(options) =
+        parse(shell, args, spec(&["-q", "--quiet", "--ignore-pull-failures", "--include-deps", "--ignore-buildable"], &["--policy"]))
+    else {
+        return 16;
+    };
     let names = match project.chosen(&options.operands) {
         Ok(names) => names,
         Err(why) => return failed(shell, &why),
@@ -339,7 +378,10 @@ fn images(shell: &Shell, args: &[String], project: &str) -> i32 {
         of_project(host, project).iter().filter_map(row).collect()
     });
     match options.value(&["--format"]) {
-        _ if options.has(&["-q", "--quiet"]) => shown(shell, Ok(rows.iter().filter_map(|r| r["ID"].as_str()).map(|id| id.trim_start_matches("sha256:")).collect::<Vec<_>>().join("\n"))),
+        _ if options.has(&["-q", "--quiet"]) => shown(
+            shell,
+            Ok(rows.iter().filter_map(|r| r["ID"].as_str()).map(|id| id.trim_start_matches("sha256:")).collect::<Vec<_>>().join("\n")),
+        ),
         Some("json") => shown(shell, Ok(Value::Array(rows).to_string())),
         _ => print_rows(shell, None, rows, &["ContainerName", "Repository", "Tag", "ID"]),
     }
@@ -356,11 +398,15 @@ fn ls(shell: &Shell, args: &[String]) -> i32 {
             entry.2 = c.labels.get("com.docker.compose.project.config_files").cloned().unwrap_or_default();
         }
         let all = options.has(&["-a", "--all"]);
-        projects.into_iter().filter(|(_, (running, ..))| all || *running > 0).map(|(name, (running, exited, file))| {
-            let counts = [("exited", exited), ("running", running)];
-            let status: Vec<String> = counts.iter().filter(|(_, n)| *n > 0).map(|(s, n)| format!("{s}({n})")).collect();
-            json!({ "Name": name, "Status": status.join(", "), "ConfigFiles": file })
-        }).collect()
+        projects
+            .into_iter()
+            .filter(|(_, (running, ..))| all || *running > 0)
+            .map(|(name, (running, exited, file))| {
+                let counts = [("exited", exited), ("running", running)];
+                let status: Vec<String> = counts.iter().filter(|(_, n)| *n > 0).map(|(s, n)| format!("{s}({n})")).collect();
+                json!({ "Name": name, "Status": status.join(", "), "ConfigFiles": file })
+            })
+            .collect()
     });
     match options.value(&["--format"]) {
         Some("json") => shown(shell, Ok(Value::Array(rows).to_string())),
@@ -369,7 +415,11 @@ fn ls(shell: &Shell, args: &[String]) -> i32 {
 }
 
 fn logs(shell: &mut Shell, args: &[String], project: &Project) -> i32 {
-    let Ok(options) = parse(shell, args, spec(&["--no-color", "--no-log-prefix", "-t", "--timestamps", "-f", "--follow"], &["--tail", "-n", "--since"])) else { return 16 };
+    let Ok(options) =
+        parse(shell, args, spec(&["--no-color", "--no-log-prefix", "-t", "--timestamps", "-f", "--follow"], &["--tail", "-n", "--since"]))
+    else {
+        return 16;
+    };
     let names = match project.chosen(&options.operands) {
         Ok(names) => names,
         Err(why) => return failed(shell, &why),
@@ -388,7 +438,11 @@ fn logs(shell: &mut Shell, args: &[String], project: &Project) -> i32 {
 
 fn exec(shell: &mut Shell, args: &[String], project: &Project) -> i32 {
     let plain = &["-d", "--detach", "-T", "--no-TTY", "--privileged"];
-    let Ok(options) = parse(shell, args, Spec { plain, valued: &["-u", "--user", "-w", "--workdir", "-e", "--env", "--index"], stop: true }) else { return 16 };
+    let Ok(options) =
+        parse(shell, args, Spec { plain, valued: &["-u", "--user", "-w", "--workdir", "-e", "--env", "--index"], stop: true })
+    else {
+        return 16;
+    };
     let Some(service) = options.operands.first().and_then(|n| project.services.get(n)).filter(|_| options.operands.len() > 1) else {
         return failed(shell, "no such service");
     };

@@ -115,7 +115,9 @@ pub(super) fn shown(shell: &Shell, text: Result<String, String>) -> i32 {
 }
 
 fn ps(shell: &Shell, args: &[String]) -> i32 {
-    let Ok(options) = parse(shell, args, spec(&["-a", "--all", "-q", "--quiet", "--no-trunc"], &["--format", "--filter", "-f"])) else { return 125 };
+    let Ok(options) = parse(shell, args, spec(&["-a", "--all", "-q", "--quiet", "--no-trunc"], &["--format", "--filter", "-f"])) else {
+        return 125;
+    };
     let now = time::now();
     let filters: Vec<String> = options.values(&["--filter", "-f"]).iter().map(|&f| f.to_owned()).collect();
     let rows: Vec<(String, Value)> = shell.world.host(|host| {
@@ -123,13 +125,20 @@ fn ps(shell: &Shell, args: &[String]) -> i32 {
             filters.iter().all(|f| match f.split_once('=') {
                 Some(("name", part)) => name.contains(part.trim_start_matches(['^', '/']).trim_end_matches('$')),
                 Some(("status", status)) => c.state.status == status,
-                Some(("label", label)) => label.split_once('=').map_or_else(|| c.labels.contains_key(label), |(k, v)| c.labels.get(k).is_some_and(|l| l == v)),
+                Some(("label", label)) => {
+                    label.split_once('=').map_or_else(|| c.labels.contains_key(label), |(k, v)| c.labels.get(k).is_some_and(|l| l == v))
+                }
                 Some(("id", id)) => c.id.starts_with(id),
                 _ => false,
             })
         };
         let all = options.has(&["-a", "--all"]) || filters.iter().any(|f| f.starts_with("status="));
-        host.docker.containers.iter().filter(|(name, c)| (all || c.running()) && fits(name, c)).map(|(name, c)| (c.id.clone(), show::ps_row(name, c, now))).collect()
+        host.docker
+            .containers
+            .iter()
+            .filter(|(name, c)| (all || c.running()) && fits(name, c))
+            .map(|(name, c)| (c.id.clone(), show::ps_row(name, c, now)))
+            .collect()
     });
     if options.has(&["-q", "--quiet"]) {
         for (id, _) in rows {
@@ -138,7 +147,12 @@ fn ps(shell: &Shell, args: &[String]) -> i32 {
         }
         return 0;
     }
-    print_rows(shell, options.value(&["--format"]), rows.into_iter().map(|(_, row)| row).collect(), &["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"])
+    print_rows(
+        shell,
+        options.value(&["--format"]),
+        rows.into_iter().map(|(_, row)| row).collect(),
+        &["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"],
+    )
 }
 
 /// Rows in a format, or as a table of `columns`.
@@ -170,14 +184,22 @@ fn inspect(shell: &Shell, args: &[String], images_only: bool) -> i32 {
     let (mut found, mut status) = (Vec::new(), 0);
     for name in &options.operands {
         let value = shell.world.host(|host| {
-            let container = host.docker.find(name).filter(|_| !images_only).and_then(|n| host.docker.containers.get(&n).map(|c| show::inspect_container(&n, c)));
+            let container = host
+                .docker
+                .find(name)
+                .filter(|_| !images_only)
+                .and_then(|n| host.docker.containers.get(&n).map(|c| show::inspect_container(&n, c)));
             let reference = host.docker.images.iter().find(|(_, image)| host.docker.image(name) == Some(*image)).map(|(r, _)| r.clone());
             container.or_else(|| reference.and_then(|r| host.docker.images.get(&r).map(|image| show::inspect_image(&r, image))))
         });
         match value {
             Some(value) => found.push(value),
             None => {
-                let what = if images_only { format!("Error response from daemon: No such image: {name}") } else { format!("Error: No such object: {name}") };
+                let what = if images_only {
+                    format!("Error response from daemon: No such image: {name}")
+                } else {
+                    format!("Error: No such object: {name}")
+                };
                 shell.complain(&what);
                 status = 1;
             }
@@ -300,7 +322,9 @@ fn since(text: &str) -> i64 {
 }
 
 fn logs(shell: &Shell, args: &[String]) -> i32 {
-    let Ok(options) = parse(shell, args, spec(&["-f", "--follow", "-t", "--timestamps"], &["--since", "--tail", "-n", "--until"])) else { return 125 };
+    let Ok(options) = parse(shell, args, spec(&["-f", "--follow", "-t", "--timestamps"], &["--since", "--tail", "-n", "--until"])) else {
+        return 125;
+    };
     let Some(given) = options.operands.first() else { return 1 };
     let name = match named(shell, given) {
         Ok(name) => name,
@@ -312,7 +336,9 @@ fn logs(shell: &Shell, args: &[String]) -> i32 {
     let from = options.value(&["--since"]).map_or(0, since);
     let tail = options.value(&["--tail", "-n"]).and_then(|n| n.parse::<usize>().ok()).unwrap_or(usize::MAX);
     let read = |skip: usize| -> (Vec<(i64, String)>, usize) {
-        shell.world.host(|host| host.docker.containers.get(&name).map(|c| (c.log.iter().skip(skip).cloned().collect(), c.log.len())).unwrap_or_default())
+        shell.world.host(|host| {
+            host.docker.containers.get(&name).map(|c| (c.log.iter().skip(skip).cloned().collect(), c.log.len())).unwrap_or_default()
+        })
     };
     let print = |rows: &[(i64, String)]| {
         for (at, line) in rows {

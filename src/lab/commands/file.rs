@@ -10,7 +10,12 @@ fn parse(shell: &Shell, args: &[String], plain: &'static [&'static str], valued:
 }
 
 /// Runs `act` over each operand's path; 1 when one failed, with what is said about it.
-fn each(shell: &Shell, args: &Args, act: impl Fn(&mut Files, &str) -> Result<(), FileError>, say: impl Fn(&str, FileError) -> String) -> i32 {
+fn each(
+    shell: &Shell,
+    args: &Args,
+    act: impl Fn(&mut Files, &str) -> Result<(), FileError>,
+    say: impl Fn(&str, FileError) -> String,
+) -> i32 {
     let mut status = 0;
     for name in &args.operands {
         let path = shell.path(name);
@@ -64,7 +69,11 @@ pub fn rm(shell: &mut Shell, args: &[String]) -> i32 {
 
 /// The path that `source` gets when it is moved or copied to `target`.
 fn destination(files: &Files, source: &str, target: &str) -> String {
-    if files.stat(target).is_ok_and(crate::lab::host::files::Node::is_dir) { format!("{}/{}", target.trim_end_matches('/'), split(source).1) } else { target.to_owned() }
+    if files.stat(target).is_ok_and(crate::lab::host::files::Node::is_dir) {
+        format!("{}/{}", target.trim_end_matches('/'), split(source).1)
+    } else {
+        target.to_owned()
+    }
 }
 
 /// Sources and the target; a complaint when there are too few, or many for a target that is no directory.
@@ -113,7 +122,11 @@ pub fn cp(shell: &mut Shell, args: &[String]) -> i32 {
             }
         });
         if let Err(error) = copied {
-            let why = if error == FileError::IsDir { format!("cp: omitting directory '{name}'") } else { format!("cp: can't stat '{name}': {error}") };
+            let why = if error == FileError::IsDir {
+                format!("cp: omitting directory '{name}'")
+            } else {
+                format!("cp: can't stat '{name}': {error}")
+            };
             shell.complain(&why);
             status = 1;
         }
@@ -156,9 +169,23 @@ fn changed_mode(text: &str, old: u32) -> Option<u32> {
     for part in text.split(',') {
         let at = part.find(['+', '-', '='])?;
         let who = if at == 0 || part[..at].contains('a') { "ugo" } else { &part[..at] };
-        let bits = part[at + 1..].chars().try_fold(0, |bits, c| Some(bits | match c { 'r' => 4, 'w' => 2, 'x' | 'X' => 1, _ => return None }))?;
+        let bits = part[at + 1..].chars().try_fold(0, |bits, c| {
+            Some(
+                bits | match c {
+                    'r' => 4,
+                    'w' => 2,
+                    'x' | 'X' => 1,
+                    _ => return None,
+                },
+            )
+        })?;
         for class in who.chars() {
-            let shift = match class { 'u' => 6, 'g' => 3, 'o' => 0, _ => return None };
+            let shift = match class {
+                'u' => 6,
+                'g' => 3,
+                'o' => 0,
+                _ => return None,
+            };
             mode = match &part[at..=at] {
                 "+" => mode | bits << shift,
                 "-" => mode & !(bits << shift),
@@ -188,7 +215,8 @@ pub fn chmod(shell: &mut Shell, args: &[String]) -> i32 {
     names.operands = args[mode_at + 1..].to_vec();
     let set = |files: &mut Files, path: &str| {
         let all = if deep { below(files, path) } else { vec![path.to_owned()] };
-        all.iter().try_for_each(|path| files.change(path, true, |n| n.mode = changed_mode(mode, n.mode).unwrap_or(n.mode)))
+        all.iter()
+            .try_for_each(|path| files.change(path, true, |n| n.mode = changed_mode(mode, n.mode).unwrap_or(n.mode)))
             .and_then(|()| if files.stat(path).is_ok() { Ok(()) } else { Err(FileError::NotFound) })
     };
     each(shell, &names, set, |name, error| format!("chmod: {name}: {error}"))

@@ -16,12 +16,17 @@ pub fn pull(shell: &mut Shell, args: &[String]) -> i32 {
     let Ok(options) = parse(shell, args, spec(&["-q", "--quiet"], &["--platform"])) else { return 125 };
     let Some(given) = options.operands.first() else { return 1 };
     let name = reference(given);
-    match shell.world.host(|host| host.docker.pull(given, time::now()).map(|newer| (newer, host.docker.image(given).map(|i| i.id.clone())))) {
+    match shell.world.host(|host| host.docker.pull(given, time::now()).map(|newer| (newer, host.docker.image(given).map(|i| i.id.clone()))))
+    {
         Ok((newer, id)) => {
             if !options.has(&["-q", "--quiet"]) {
                 let tag = name.rsplit(':').next().unwrap_or("latest");
                 let what = if newer { "Downloaded newer image" } else { "Image is up to date" };
-                shell.out(&format!("{tag}: Pulling from {}\nDigest: {}\nStatus: {what} for {name}\n", name.trim_end_matches(&format!(":{tag}")), id.unwrap_or_default()));
+                shell.out(&format!(
+                    "{tag}: Pulling from {}\nDigest: {}\nStatus: {what} for {name}\n",
+                    name.trim_end_matches(&format!(":{tag}")),
+                    id.unwrap_or_default()
+                ));
             }
             shell.out(&format!("docker.io/{name}\n"));
             0
@@ -36,7 +41,8 @@ pub fn pull(shell: &mut Shell, args: &[String]) -> i32 {
 /// `docker build [-q] [-t TAG] [-f FILE] [--label K=V] [--build-arg A=B] CONTEXT`: the image's id follows from the context's files, the Dockerfile, the
 /// labels and arguments, so that the same input gives the same image. A `RUN` of `false` or `exit N` fails the build.
 pub fn build(shell: &mut Shell, args: &[String]) -> i32 {
-    let valued = &["-t", "--tag", "-f", "--file", "--label", "--build-arg", "--progress", "--target", "--platform", "--iidfile", "--network"];
+    let valued =
+        &["-t", "--tag", "-f", "--file", "--label", "--build-arg", "--progress", "--target", "--platform", "--iidfile", "--network"];
     let Ok(options) = parse(shell, args, spec(&["-q", "--quiet", "--no-cache", "--pull", "--rm", "--load"], valued)) else { return 125 };
     let Some(context) = options.operands.first().map(|c| shell.path(c)) else {
         shell.complain("ERROR: \"docker buildx build\" requires exactly 1 argument.");
@@ -125,7 +131,24 @@ fn check(shell: &Shell, recipe: &str, context: &str) -> Result<String, String> {
     let mut log = Vec::new();
     for (i, step) in steps.iter().enumerate() {
         let (verb, rest) = step.split_once(' ').unwrap_or((step, ""));
-        let known = ["FROM", "RUN", "COPY", "ADD", "WORKDIR", "ENV", "CMD", "ENTRYPOINT", "LABEL", "EXPOSE", "ARG", "USER", "VOLUME", "HEALTHCHECK", "STOPSIGNAL", "SHELL"];
+        let known = [
+            "FROM",
+            "RUN",
+            "COPY",
+            "ADD",
+            "WORKDIR",
+            "ENV",
+            "CMD",
+            "ENTRYPOINT",
+            "LABEL",
+            "EXPOSE",
+            "ARG",
+            "USER",
+            "VOLUME",
+            "HEALTHCHECK",
+            "STOPSIGNAL",
+            "SHELL",
+        ];
         if !known.contains(&verb.to_uppercase().as_str()) {
             return Err(format!("ERROR: failed to solve: dockerfile parse error on line {}: unknown instruction: {verb}", i + 1));
         }
@@ -135,7 +158,9 @@ fn check(shell: &Shell, recipe: &str, context: &str) -> Result<String, String> {
         }
         if verb.eq_ignore_ascii_case("COPY") && !rest.contains("--from") {
             let words: Vec<&str> = rest.split_whitespace().filter(|w| !w.starts_with("--")).collect();
-            let missing = words[..words.len().saturating_sub(1)].iter().find(|w| !w.contains('*') && shell.world.stat(&normalise(context, w), true).is_err());
+            let missing = words[..words.len().saturating_sub(1)]
+                .iter()
+                .find(|w| !w.contains('*') && shell.world.stat(&normalise(context, w), true).is_err());
             if let Some(name) = missing {
                 return Err(format!("ERROR: failed to solve: failed to compute cache key: \"/{name}\": not found"));
             }

@@ -13,7 +13,14 @@ fn owner(uid: u32) -> String {
 fn long_line(name: &str, node: &Node) -> String {
     let when = time::rfc3339(node.mtime);
     let target = if let Kind::Link(target) = &node.kind { format!(" -> {target}") } else { String::new() };
-    format!("{}    1 {:8} {:8} {:9} {} {name}{target}\n", node.mode_text(), owner(node.uid), owner(node.gid), node.size(), when.get(..16).unwrap_or("").replace('T', " "))
+    format!(
+        "{}    1 {:8} {:8} {:9} {} {name}{target}\n",
+        node.mode_text(),
+        owner(node.uid),
+        owner(node.gid),
+        node.size(),
+        when.get(..16).unwrap_or("").replace('T', " ")
+    )
 }
 
 /// `ls [-l] [-a] [-A] [-1] [-d]`.
@@ -73,7 +80,10 @@ pub fn stat(shell: &mut Shell, args: &[String]) -> i32 {
             Kind::Dir => "directory",
             Kind::Link(_) => "symbolic link",
         };
-        let mut out = options.value(&["-c"]).unwrap_or("  File: %n\n  Size: %s\t%F\nAccess: (0%a)  Uid: ( %u/ %U)   Gid: ( %g/ %U)\nModify: %y").to_owned();
+        let mut out = options
+            .value(&["-c"])
+            .unwrap_or("  File: %n\n  Size: %s\t%F\nAccess: (0%a)  Uid: ( %u/ %U)   Gid: ( %g/ %U)\nModify: %y")
+            .to_owned();
         let values = [
             ("%s", node.size().to_string()),
             ("%a", format!("{:o}", node.mode)),
@@ -159,6 +169,10 @@ pub fn df(shell: &mut Shell, args: &[String]) -> i32 {
     let total = CAPACITY / 1024;
     let device = shell.world.host(|h| h.virtual_file("/proc/mounts")).unwrap_or_default();
     let device = device.split(' ').next().unwrap_or("/dev/sda3").to_owned();
-    shell.out(&format!("Filesystem           1K-blocks      Used Available Use% Mounted on\n{device:20} {total:9} {used:9} {:9} {:3}% /\n", total - used, used * 100 / total));
+    shell.out(&format!(
+        "Filesystem           1K-blocks      Used Available Use% Mounted on\n{device:20} {total:9} {used:9} {:9} {:3}% /\n",
+        total - used,
+        used * 100 / total
+    ));
     0
 }

@@ -23,7 +23,9 @@ fn install(host: &mut HostState, name: &str) {
     for (_, service) in SERVICES.iter().filter(|(package, _)| *package == name) {
         // Debian starts what it installs; Alpine leaves that to the user.
         let debian = host.is_debian();
-        host.services.entry((*service).to_owned()).or_insert_with(|| Service { running: debian, runlevels: debian.then(|| "default".to_owned()).into_iter().collect() });
+        host.services
+            .entry((*service).to_owned())
+            .or_insert_with(|| Service { running: debian, runlevels: debian.then(|| "default".to_owned()).into_iter().collect() });
     }
 }
 
@@ -33,7 +35,23 @@ fn is_package(name: &str) -> bool {
 
 /// `apk add|del|info|update|upgrade|fix`.
 pub fn apk(shell: &mut Shell, args: &[String]) -> i32 {
-    let plain = &["-q", "--quiet", "--no-cache", "-U", "--update-cache", "--no-progress", "-e", "--installed", "-v", "--no-interactive", "-f", "--force", "-a", "--available", "-u"];
+    let plain = &[
+        "-q",
+        "--quiet",
+        "--no-cache",
+        "-U",
+        "--update-cache",
+        "--no-progress",
+        "-e",
+        "--installed",
+        "-v",
+        "--no-interactive",
+        "-f",
+        "--force",
+        "-a",
+        "--available",
+        "-u",
+    ];
     let Ok(options) = Args::parse(&args[1..], Spec { plain, valued: &["-t", "--virtual", "-X", "--repository"], stop: false }) else {
         shell.complain("apk: unrecognized option");
         return 1;
@@ -66,7 +84,8 @@ pub fn apk(shell: &mut Shell, args: &[String]) -> i32 {
         }
         "info" => {
             let installed = shell.world.host(|host| host.packages.clone());
-            let chosen: Vec<&String> = if names.is_empty() { installed.iter().collect() } else { names.iter().filter(|n| installed.contains(*n)).collect() };
+            let chosen: Vec<&String> =
+                if names.is_empty() { installed.iter().collect() } else { names.iter().filter(|n| installed.contains(*n)).collect() };
             for name in &chosen {
                 shell.out(&format!("{name}\n"));
             }
@@ -98,6 +117,9 @@ fn service(shell: &Shell, name: &str, verb: &str, missing: &str) -> i32 {
             "start" | "restart" | "reload" => service.running = true,
             "stop" => service.running = false,
             _ => {}
+        }
+        if name == "tailscale" && matches!(verb, "start" | "restart") && host.tailnet.state.is_empty() {
+            "NeedsLogin".clone_into(&mut host.tailnet.state);
         }
         if name == "docker" && verb == "stop" {
             let now = crate::lab::host::time::now();
@@ -211,7 +233,11 @@ pub fn systemctl(shell: &mut Shell, args: &[String]) -> i32 {
         let name = name.trim_end_matches(".service");
         let missing = format!("Failed to {verb} {name}.service: Unit {name}.service not found.");
         if matches!(*verb, "enable" | "disable") {
-            shell.world.host(|host| host.services.get_mut(name).map(|s| if *verb == "enable" { s.runlevels.insert("default".to_owned()) } else { s.runlevels.remove("default") }));
+            shell.world.host(|host| {
+                host.services
+                    .get_mut(name)
+                    .map(|s| if *verb == "enable" { s.runlevels.insert("default".to_owned()) } else { s.runlevels.remove("default") })
+            });
         }
         let act = match *verb {
             "enable" if now => "start",

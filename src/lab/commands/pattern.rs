@@ -95,7 +95,9 @@ fn repeat(items: (&Item, &[Item]), place: (&[char], usize), count: u32, steps: &
                     if end == at && count >= item.least { None } else { repeat((item, rest), (text, end), count + 1, steps, next) }
                 })
             }),
-            atom => one(atom, text, at).and_then(|end| if end == at && count >= item.least { None } else { repeat((item, rest), (text, end), count + 1, steps, next) }),
+            atom => one(atom, text, at).and_then(|end| {
+                if end == at && count >= item.least { None } else { repeat((item, rest), (text, end), count + 1, steps, next) }
+            }),
         };
         if more.is_some() {
             return more;
@@ -319,7 +321,9 @@ impl Edit {
                 (Some(from), Some(to)) => {
                     let begins = !inside && hits(from);
                     let was = inside || begins;
-                    let over = matches!(to, Address::Line(n) if *n <= i + 1) || (inside && hits(to)) || matches!(to, Address::Last if i + 1 == lines.len());
+                    let over = matches!(to, Address::Line(n) if *n <= i + 1)
+                        || (inside && hits(to))
+                        || matches!(to, Address::Last if i + 1 == lines.len());
                     inside = was && !over;
                     was
                 }
@@ -363,7 +367,11 @@ fn substitute(text: &str, kind: Kind) -> Option<Result<Act, String>> {
     let mark = body.chars().next()?;
     let mut parts = body[mark.len_utf8()..].split(mark);
     let (pattern, with, flags) = (parts.next()?, parts.next()?, parts.next()?);
-    let act = Pattern::new(pattern, kind, flags.contains('i')).map(|pattern| Act::Substitute { pattern, with: with.to_owned(), all: flags.contains('g') });
+    let act = Pattern::new(pattern, kind, flags.contains('i')).map(|pattern| Act::Substitute {
+        pattern,
+        with: with.to_owned(),
+        all: flags.contains('g'),
+    });
     Some(act)
 }
 

@@ -9,8 +9,34 @@ use crate::lab::host::{compose, time};
 use crate::lab::shell::Shell;
 
 const VALUED: &[&str] = &[
-    "--name", "--restart", "-p", "--publish", "-v", "--volume", "--mount", "-e", "--env", "--env-file", "-l", "--label", "-w", "--workdir", "--entrypoint",
-    "--network", "--net", "--stop-timeout", "--pull", "-u", "--user", "-h", "--hostname", "-m", "--memory", "--log-opt", "--log-driver", "--cpus",
+    "--name",
+    "--restart",
+    "-p",
+    "--publish",
+    "-v",
+    "--volume",
+    "--mount",
+    "-e",
+    "--env",
+    "--env-file",
+    "-l",
+    "--label",
+    "-w",
+    "--workdir",
+    "--entrypoint",
+    "--network",
+    "--net",
+    "--stop-timeout",
+    "--pull",
+    "-u",
+    "--user",
+    "-h",
+    "--hostname",
+    "-m",
+    "--memory",
+    "--log-opt",
+    "--log-driver",
+    "--cpus",
 ];
 
 /// `docker run [-d] … IMAGE [COMMAND…]`; with `only_create` it is `docker create`.
@@ -87,9 +113,13 @@ fn config(shell: &Shell, options: &Args) -> Result<ContainerConfig, String> {
     let mut env = Vec::new();
     for file in options.values(&["--env-file"]) {
         let text = shell.world.read(&shell.path(file)).map_err(|_| format!("open {file}: no such file or directory."))?;
-        env.extend(String::from_utf8_lossy(&text).lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')).map(str::to_owned));
+        env.extend(
+            String::from_utf8_lossy(&text).lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')).map(str::to_owned),
+        );
     }
-    env.extend(options.values(&["-e", "--env"]).iter().map(|e| if e.contains('=') { (*e).to_owned() } else { format!("{e}={}", shell.get(e)) }));
+    env.extend(
+        options.values(&["-e", "--env"]).iter().map(|e| if e.contains('=') { (*e).to_owned() } else { format!("{e}={}", shell.get(e)) }),
+    );
     let mut ports = Vec::new();
     for port in options.values(&["-p", "--publish"]) {
         ports.extend(compose::ports(port).ok_or_else(|| format!("invalid containerPort: {port}."))?);
@@ -109,7 +139,9 @@ fn config(shell: &Shell, options: &Args) -> Result<ContainerConfig, String> {
 /// `docker exec [-i] [-t] [-d] [-u USER] [-w DIR] [-e A=b] CONTAINER COMMAND…`.
 pub fn exec(shell: &mut Shell, args: &[String]) -> i32 {
     let plain = &["-i", "--interactive", "-t", "--tty", "-d", "--detach", "--privileged", "-T"];
-    let Ok(options) = parse(shell, args, Spec { plain, valued: &["-u", "--user", "-w", "--workdir", "-e", "--env"], stop: true }) else { return 125 };
+    let Ok(options) = parse(shell, args, Spec { plain, valued: &["-u", "--user", "-w", "--workdir", "-e", "--env"], stop: true }) else {
+        return 125;
+    };
     if options.operands.len() < 2 {
         shell.complain("\"docker exec\" requires at least 2 arguments.\nSee 'docker exec --help'.");
         return 1;
@@ -130,7 +162,9 @@ pub fn exec(shell: &mut Shell, args: &[String]) -> i32 {
 
 /// Runs a command inside a container; `options` are those of `exec`, its first operand the container.
 pub(super) fn inside(shell: &mut Shell, name: &str, options: &Args) -> i32 {
-    let running = shell.world.host(|host| host.docker.containers.get(name).filter(|c| c.running()).map(|c| (c.config.env.clone(), c.config.workdir.clone())));
+    let running = shell
+        .world
+        .host(|host| host.docker.containers.get(name).filter(|c| c.running()).map(|c| (c.config.env.clone(), c.config.workdir.clone())));
     let Some((env, workdir)) = running else {
         let id = shell.world.host(|host| host.docker.containers.get(name).map(|c| c.id.clone())).unwrap_or_default();
         shell.complain(&format!("Error response from daemon: container {id} is not running"));

@@ -7,7 +7,15 @@ use crate::lab::host::time;
 
 /// `2 hours`, as docker rounds.
 pub fn ago(seconds: i64) -> String {
-    let many = |n: i64, unit: &str| if n == 1 && unit == "hour" { "About an hour".to_owned() } else if n == 1 { format!("About a {unit}") } else { format!("{n} {unit}s") };
+    let many = |n: i64, unit: &str| {
+        if n == 1 && unit == "hour" {
+            "About an hour".to_owned()
+        } else if n == 1 {
+            format!("About a {unit}")
+        } else {
+            format!("{n} {unit}s")
+        }
+    };
     match seconds.max(0) {
         0 => "Less than a second".to_owned(),
         1 => "1 second".to_owned(),
@@ -76,7 +84,9 @@ pub fn compose_row(name: &str, c: &Container, now: i64) -> Value {
         .ports
         .iter()
         .filter(|_| c.running())
-        .flat_map(|(outer, inner, protocol)| ["0.0.0.0", "::"].map(|url| json!({ "URL": url, "TargetPort": inner, "PublishedPort": outer, "Protocol": protocol })))
+        .flat_map(|(outer, inner, protocol)| {
+            ["0.0.0.0", "::"].map(|url| json!({ "URL": url, "TargetPort": inner, "PublishedPort": outer, "Protocol": protocol }))
+        })
         .collect();
     if let Some(row) = row.as_object_mut() {
         row.insert("Name".to_owned(), json!(name));
@@ -143,7 +153,8 @@ pub fn inspect_image(reference: &str, image: &Image) -> Value {
 
 /// A row of `docker images --format json`.
 pub fn image_row(reference: &str, image: &Image, now: i64) -> Value {
-    let (repository, tag) = reference.rsplit_once(':').unwrap_or((reference, "latest"));
+    let (repository, tag) =
+        if reference.starts_with("sha256:") { ("<none>", "<none>") } else { reference.rsplit_once(':').unwrap_or((reference, "latest")) };
     let short: String = image.id.trim_start_matches("sha256:").chars().take(12).collect();
     json!({
         "Repository": repository, "Tag": tag, "ID": short, "Digest": "<none>", "CreatedAt": created(image.created), "Containers": "N/A",

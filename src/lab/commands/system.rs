@@ -72,7 +72,8 @@ pub fn uname(shell: &mut Shell, args: &[String]) -> i32 {
     let flags: String = args[1..].iter().filter_map(|a| a.strip_prefix('-')).collect();
     let all = flags.contains('a');
     let parts = [('s', "Linux"), ('n', &name), ('r', release), ('v', "#1 SMP"), ('m', "x86_64")];
-    let shown: Vec<&str> = parts.into_iter().filter(|(c, _)| all || flags.contains(*c) || (flags.is_empty() && *c == 's')).map(|(_, t)| t).collect();
+    let shown: Vec<&str> =
+        parts.into_iter().filter(|(c, _)| all || flags.contains(*c) || (flags.is_empty() && *c == 's')).map(|(_, t)| t).collect();
     shell.out(&format!("{}\n", shown.join(" ")));
     0
 }

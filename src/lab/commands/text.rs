@@ -141,7 +141,12 @@ pub fn wc(shell: &mut Shell, args: &[String]) -> i32 {
     let (all, status) = inputs(shell, "wc", &options.operands);
     for (name, bytes) in &all {
         let text = String::from_utf8_lossy(bytes);
-        let counts = [("-l", bytes.iter().filter(|b| **b == b'\n').count()), ("-w", text.split_whitespace().count()), ("-c", bytes.len()), ("-m", text.chars().count())];
+        let counts = [
+            ("-l", bytes.iter().filter(|b| **b == b'\n').count()),
+            ("-w", text.split_whitespace().count()),
+            ("-c", bytes.len()),
+            ("-m", text.chars().count()),
+        ];
         let chosen: Vec<String> = counts.iter().filter(|(flag, _)| options.has(&[flag])).map(|(_, n)| n.to_string()).collect();
         let shown = match chosen.len() {
             0 => counts[..3].iter().map(|(_, n)| format!("{n:>7}")).collect::<Vec<_>>().join(" "),
@@ -152,10 +157,9 @@ pub fn wc(shell: &mut Shell, args: &[String]) -> i32 {
     status
 }
 
-/// A basic or extended regular expression as one of the `regex` crate's language. Only `cel` brings that crate, so what is understood here is our own
-/// small matcher: see `Pattern`.
+/// `grep [-qcFEvionxshl] [-m N] [-e] PATTERN [FILE…]`; the expressions are those of `pattern`.
 pub fn grep(shell: &mut Shell, args: &[String]) -> i32 {
-    let flags = &["-q", "-c", "-F", "-E", "-v", "-i", "-o", "-n", "-x", "-w", "-s", "-h", "-l", "-G"];
+    let flags = &["-q", "-c", "-F", "-E", "-v", "-i", "-o", "-n", "-x", "-s", "-h", "-l", "-G"];
     let Ok(mut options) = options(shell, args, spec(flags, &["-e", "-m"])) else { return 2 };
     let mut patterns: Vec<String> = options.values(&["-e"]).iter().map(|&p| p.to_owned()).collect();
     if patterns.is_empty() {
@@ -165,7 +169,13 @@ pub fn grep(shell: &mut Shell, args: &[String]) -> i32 {
         }
         patterns.push(options.operands.remove(0));
     }
-    let kind = if options.has(&["-F"]) { super::pattern::Kind::Fixed } else if options.has(&["-E"]) { super::pattern::Kind::Extended } else { super::pattern::Kind::Basic };
+    let kind = if options.has(&["-F"]) {
+        super::pattern::Kind::Fixed
+    } else if options.has(&["-E"]) {
+        super::pattern::Kind::Extended
+    } else {
+        super::pattern::Kind::Basic
+    };
     let fold = options.has(&["-i"]);
     let whole = options.has(&["-x"]);
     let compiled: Result<Vec<_>, String> =
@@ -210,7 +220,13 @@ pub fn grep(shell: &mut Shell, args: &[String]) -> i32 {
         }
         shell.out(&out);
     }
-    if found && (bad == 0 || options.has(&["-q"])) { 0 } else if bad != 0 { 2 } else { 1 }
+    if found && (bad == 0 || options.has(&["-q"])) {
+        0
+    } else if bad != 0 {
+        2
+    } else {
+        1
+    }
 }
 
 /// `sed -n 'A,Bp'` and `sed 's/x/y/[g]'` with plain patterns; anything else is refused in so many words.
@@ -284,7 +300,13 @@ pub fn tr(shell: &mut Shell, args: &[String]) -> i32 {
 }
 
 fn characters(set: &str) -> Vec<char> {
-    let set = set.replace("[:upper:]", "A-Z").replace("[:lower:]", "a-z").replace("[:digit:]", "0-9").replace("\\n", "\n").replace("\\t", "\t").replace("\\r", "\r");
+    let set = set
+        .replace("[:upper:]", "A-Z")
+        .replace("[:lower:]", "a-z")
+        .replace("[:digit:]", "0-9")
+        .replace("\\n", "\n")
+        .replace("\\t", "\t")
+        .replace("\\r", "\r");
     let chars: Vec<char> = set.chars().collect();
     let (mut all, mut i) = (Vec::new(), 0);
     while i < chars.len() {
@@ -370,7 +392,8 @@ pub fn base64(shell: &mut Shell, args: &[String]) -> i32 {
     }
     let text = STANDARD.encode(bytes);
     let width = options.value(&["-w"]).and_then(|w| w.parse().ok()).unwrap_or(76);
-    let rows: Vec<String> = if width == 0 { vec![text] } else { text.as_bytes().chunks(width).map(|c| format!("{}\n", String::from_utf8_lossy(c))).collect() };
+    let rows: Vec<String> =
+        if width == 0 { vec![text] } else { text.as_bytes().chunks(width).map(|c| format!("{}\n", String::from_utf8_lossy(c))).collect() };
     shell.out(&rows.concat());
     status
 }

@@ -4,10 +4,10 @@ use super::args::{Args, Spec};
 use crate::lab::host::HostState;
 use crate::lab::host::console::{Minecraft, Moment, Program};
 use crate::lab::host::settle::note;
-use crate::lab::host::tmux::{HEIGHT, Key, Pressed, Session, Sessions, Tmux, clean_name, commands, find, keys};
 use crate::lab::host::time;
-use crate::lab::shell::io::{Input, Io, Sink, take};
+use crate::lab::host::tmux::{HEIGHT, Key, Pressed, Session, Sessions, Tmux, clean_name, commands, find, keys};
 use crate::lab::shell::Shell;
+use crate::lab::shell::io::{Input, Io, Sink, take};
 
 /// `tmux [-L SOCKET|-S PATH] COMMAND…`.
 pub fn tmux(shell: &mut Shell, args: &[String]) -> i32 {
@@ -57,9 +57,34 @@ struct Place {
 
 fn known(command: &str) -> bool {
     [
-        "new-session", "new", "has-session", "has", "kill-session", "kill-server", "list-sessions", "ls", "list-panes", "lsp", "send-keys", "send", "capture-pane",
-        "capturep", "display-message", "display", "start-server", "start", "set-option", "set", "rename-session", "clear-history", "clearhist", "list-windows", "lsw",
-        "respawn-pane", "pipe-pane", "wait-for",
+        "new-session",
+        "new",
+        "has-session",
+        "has",
+        "kill-session",
+        "kill-server",
+        "list-sessions",
+        "ls",
+        "list-panes",
+        "lsp",
+        "send-keys",
+        "send",
+        "capture-pane",
+        "capturep",
+        "display-message",
+        "display",
+        "start-server",
+        "start",
+        "set-option",
+        "set",
+        "rename-session",
+        "clear-history",
+        "clearhist",
+        "list-windows",
+        "lsw",
+        "respawn-pane",
+        "pipe-pane",
+        "wait-for",
     ]
     .contains(&command)
 }
@@ -83,7 +108,11 @@ fn one(shell: &mut Shell, at: &Place, args: &[String]) -> Result<(), String> {
     let plain = |p: &'static [&'static str], v: &'static [&'static str]| Spec { plain: p, valued: v, stop: false };
     if !matches!(at.command.as_str(), "new-session" | "new" | "start-server" | "start") && sessions(shell, at, |s| s.is_empty()) {
         let socket = at.socket.as_deref().unwrap_or("default");
-        return Err(if socket.starts_with('/') { format!("error connecting to {socket} (No such file or directory)") } else { format!("error connecting to /tmp/tmux-0/{socket} (No such file or directory)") });
+        return Err(if socket.starts_with('/') {
+            format!("error connecting to {socket} (No such file or directory)")
+        } else {
+            format!("error connecting to /tmp/tmux-0/{socket} (No such file or directory)")
+        });
     }
     match at.command.as_str() {
         "new-session" | "new" => new_session(shell, at, args),
@@ -133,7 +162,12 @@ fn one(shell: &mut Shell, at: &Place, args: &[String]) -> Result<(), String> {
 
 fn session(shell: &Shell, at: &Place, target: Option<&str>, pane: bool) -> Result<String, String> {
     let target = target.unwrap_or("");
-    sessions(shell, at, |s| find(s, target, pane)).ok_or_else(|| format!("can't find {}: {}", if pane { "pane" } else { "session" }, target.trim_end_matches(':')))
+    let missing = || match target.split_once(':') {
+        Some((name, _)) => format!("can't find session: {}", name.trim_start_matches('=')),
+        None if pane => format!("can't find pane: {target}"),
+        None => format!("can't find session: {}", target.trim_start_matches('=')),
+    };
+    sessions(shell, at, |s| find(s, target, pane)).ok_or_else(missing)
 }
 
 fn list(shell: &Shell, at: &Place, format: &str, only: Option<String>) -> Result<(), String> {
@@ -179,14 +213,23 @@ fn new_session(shell: &mut Shell, at: &Place, args: &[String]) -> Result<(), Str
     }
     let cwd = options.value(&["-c"]).map_or_else(|| shell.cwd.clone(), |dir| shell.path(dir));
     let host = shell.world.host(|host| host.hostname.clone());
-    let mut made = Session { created: time::now(), pid: 1200, cwd, one_command: !options.operands.is_empty(), ..Session::default() };
-    if !made.one_command {
+    let mut made = Session { created: time::now(), pid: 1200, cwd, ..Session::default() };
+    if options.operands.is_empty() {
         made.show_prompt(&host);
     }
     sessions(shell, at, |s| s.insert(name.clone(), made));
     if let Some(command) = options.operands.first() {
-        let line = if options.operands.len() == 1 { command.clone() } else { options.operands.iter().map(|w| format!("'{}'", w.replace('\'', "'\\''"))).collect::<Vec<_>>().join(" ") };
+        let line = if options.operands.len() == 1 {
+            command.clone()
+        } else {
+            options.operands.iter().map(|w| format!("'{}'", w.replace('\'', "'\\''"))).collect::<Vec<_>>().join(" ")
+        };
         run_line(shell, at, &name, &line);
+        // A command that is over took its session with it; one that reads the pane now will.
+        sessions(shell, at, |s| {
+            s.retain(|n, session| *n != name || session.program != Program::Shell);
+            s.get_mut(&name).map(|session| session.one_command = true)
+        });
     }
     Ok(())
 }
@@ -236,6 +279,10 @@ fn said_on_host(host: &mut HostState, at: &Place, name: &str, said: &crate::lab:
 
 /// Runs a line in the pane's own shell: its output goes to the pane, its directory stays.
 fn run_line(shell: &Shell, at: &Place, name: &str, line: &str) {
+    if line.trim() == "cat" {
+        sessions(shell, at, |s| s.get_mut(name).map(|session| session.program = Program::Cat));
+        return;
+    }
     let (sink, buffer) = Sink::buffer();
     let mut inner = Shell::new(shell.world.clone(), Io { stdin: Input::bytes(Vec::new()), stdout: sink.clone(), stderr: sink });
     inner.cwd = sessions(shell, at, |s| s.get(name).map(|s| s.cwd.clone())).unwrap_or_default();
@@ -248,11 +295,10 @@ fn run_line(shell: &Shell, at: &Place, name: &str, line: &str) {
         if let Some(session) = s.get_mut(name) {
             session.cwd.clone_from(&inner.cwd);
             session.print(text.lines().map(str::to_owned));
-            if session.program == Program::Shell && !session.one_command {
+            if session.program == Program::Shell {
                 session.show_prompt(&host);
             }
         }
-        s.retain(|n, session| n != name || !session.one_command || session.program != Program::Shell);
     });
 }
 
@@ -275,7 +321,14 @@ pub fn java(shell: &mut Shell, args: &[String]) -> i32 {
     let at = Place { socket: Some(socket.to_owned()).filter(|s| !s.is_empty()), command: String::new() };
     let faults = shell.world.machine.faults();
     let moment = Moment { now_ms: time::now_ms(), pace: faults.pace, save_seconds: None };
-    let game = Minecraft { max: 20, ops: vec!["Keeb".to_owned()], save_seconds: 2, starting: Some(moment.after(8.0)), dir, ..Minecraft::default() };
+    let game = Minecraft {
+        max: 20,
+        ops: vec!["Keeb".to_owned()],
+        save_seconds: 2,
+        starting: Some(moment.after(8.0)),
+        dir,
+        ..Minecraft::default()
+    };
     let first = "[12:00:00] [main/INFO] [cpw.mods.modlauncher.Launcher/MODLAUNCHER]: ModLauncher running";
     let log = format!("{}/logs/latest.log", game.dir);
     shell.world.files(|files| files.remove(&log)).ok();
@@ -286,13 +339,19 @@ pub fn java(shell: &mut Shell, args: &[String]) -> i32 {
 }
 
 fn capture(shell: &Shell, at: &Place, args: &[String]) -> Result<(), String> {
-    let options = parse(at, args, Spec { plain: &["-p", "-J", "-e", "-a", "-q", "-N", "-C", "-P", "-T"], valued: &["-t", "-S", "-E", "-b"], stop: false })?;
+    let options = parse(
+        at,
+        args,
+        Spec { plain: &["-p", "-J", "-e", "-a", "-q", "-N", "-C", "-P", "-T"], valued: &["-t", "-S", "-E", "-b"], stop: false },
+    )?;
     let name = session(shell, at, options.value(&["-t"]), true)?;
     let rows = sessions(shell, at, |s| s.get(&name).map(|s| s.rows(options.has(&["-J"])))).unwrap_or_default();
     let top = rows.len() - HEIGHT;
     let place = |given: Option<&str>, open: usize, default: usize| match given {
         Some("-") => open,
-        Some(n) => n.parse::<i64>().map_or(default, |n| if n < 0 { top.saturating_sub(usize::try_from(-n).unwrap_or(usize::MAX)) } else { top + usize::try_from(n).unwrap_or(0) }),
+        Some(n) => n.parse::<i64>().map_or(default, |n| {
+            if n < 0 { top.saturating_sub(usize::try_from(-n).unwrap_or(usize::MAX)) } else { top + usize::try_from(n).unwrap_or(0) }
+        }),
         None => default,
     };
     let last = rows.len() - 1;

@@ -93,7 +93,14 @@ fn seconds(text: &str) -> Option<u64> {
     for c in text.chars() {
         match c {
             '0'..='9' => number.push(c),
-            's' | 'm' | 'h' => total += std::mem::take(&mut number).parse::<u64>().ok()? * match c { 's' => 1, 'm' => 60, _ => 3600 },
+            's' | 'm' | 'h' => {
+                total += std::mem::take(&mut number).parse::<u64>().ok()?
+                    * match c {
+                        's' => 1,
+                        'm' => 60,
+                        _ => 3600,
+                    }
+            }
             _ => return None,
         }
     }
@@ -131,7 +138,11 @@ impl Project {
         })?;
         let source = interpolate(files, dir, &String::from_utf8_lossy(&bytes))?;
         let document = yaml::parse(&source).map_err(BadProject::Invalid)?;
-        let unknown = document.as_object().and_then(|top| top.keys().find(|k| !["services", "version", "name", "networks", "volumes", "configs", "secrets"].contains(&k.as_str()) && !k.starts_with("x-")));
+        let unknown = document.as_object().and_then(|top| {
+            top.keys().find(|k| {
+                !["services", "version", "name", "networks", "volumes", "configs", "secrets"].contains(&k.as_str()) && !k.starts_with("x-")
+            })
+        });
         if let Some(key) = unknown {
             return Err(BadProject::Invalid(format!("validating {file}: (root) Additional property {key} is not allowed")));
         }
@@ -213,7 +224,11 @@ impl Project {
         let image = host.docker.image(&service.image).map(|i| i.id.clone());
         match host.docker.containers.get(&service.container) {
             None => Done::Created,
-            Some(c) if c.labels.get("com.docker.compose.config-hash") != Some(&service.hash) || image.is_some_and(|id| id != c.image_id) => Done::Recreated,
+            Some(c)
+                if c.labels.get("com.docker.compose.config-hash") != Some(&service.hash) || image.is_some_and(|id| id != c.image_id) =>
+            {
+                Done::Recreated
+            }
             Some(c) if c.running() => Done::Running,
             Some(_) => Done::Started,
         }
@@ -223,8 +238,10 @@ impl Project {
         let service = &self.services[name];
         let image = host.docker.image(&service.image).cloned().unwrap_or_default();
         let config = &service.config;
-        let mut labels: BTreeMap<String, String> =
-            strings(config.get("labels"), "=").into_iter().map(|l| l.split_once('=').map_or((l.clone(), String::new()), |(k, v)| (k.to_owned(), v.to_owned()))).collect();
+        let mut labels: BTreeMap<String, String> = strings(config.get("labels"), "=")
+            .into_iter()
+            .map(|l| l.split_once('=').map_or((l.clone(), String::new()), |(k, v)| (k.to_owned(), v.to_owned())))
+            .collect();
         let own = [
             ("project", self.name.as_str()),
             ("service", name),
@@ -237,7 +254,8 @@ impl Project {
             ("image", &image.id),
         ];
         labels.extend(own.map(|(key, value)| (format!("com.docker.compose.{key}"), value.to_owned())));
-        let bind = |v: String| if v.starts_with('.') || v.starts_with('~') { format!("{}{}", self.dir, v.trim_start_matches('.')) } else { v };
+        let bind =
+            |v: String| if v.starts_with('.') || v.starts_with('~') { format!("{}{}", self.dir, v.trim_start_matches('.')) } else { v };
         Container {
             id: host.docker.fresh_id(&service.container),
             image: service.image.clone(),
@@ -273,7 +291,9 @@ impl Service {
         };
         let built = map.contains_key("build");
         let Some(image) = map.get("image").map(text).or_else(|| built.then(|| format!("{project}-{name}"))) else {
-            return Err(BadProject::Invalid(format!("service \"{name}\" has neither an image nor a build context specified: invalid compose project")));
+            return Err(BadProject::Invalid(format!(
+                "service \"{name}\" has neither an image nor a build context specified: invalid compose project"
+            )));
         };
         if let Some(bad) = strings(map.get("ports"), ":").into_iter().find(|p| ports(p).is_none()) {
             return Err(BadProject::Invalid(format!("services.{name}.ports: invalid containerPort: {bad}")));
@@ -293,7 +313,9 @@ impl Service {
 /// `${NAME}`, `${NAME:-default}` and `$$`, from the `.env` beside the file.
 fn interpolate(files: &Files, dir: &str, source: &str) -> Result<String, BadProject> {
     let env = files.read_text(&format!("{dir}/.env")).unwrap_or_default();
-    let lookup = |name: &str| env.lines().filter_map(|l| l.split_once('=')).find(|(k, _)| k.trim() == name).map(|(_, v)| v.trim().trim_matches('"').to_owned());
+    let lookup = |name: &str| {
+        env.lines().filter_map(|l| l.split_once('=')).find(|(k, _)| k.trim() == name).map(|(_, v)| v.trim().trim_matches('"').to_owned())
+    };
     let (mut out, mut rest) = (String::new(), source);
     while let Some(at) = rest.find('$') {
         out.push_str(&rest[..at]);
@@ -302,7 +324,9 @@ fn interpolate(files: &Files, dir: &str, source: &str) -> Result<String, BadProj
             out.push('$');
             rest = after;
         } else if let Some(after) = rest.strip_prefix('{') {
-            let end = after.find('}').ok_or_else(|| BadProject::Invalid("invalid interpolation format. You may need to escape any $ with another $".to_owned()))?;
+            let end = after.find('}').ok_or_else(|| {
+                BadProject::Invalid("invalid interpolation format. You may need to escape any $ with another $".to_owned())
+            })?;
             let (name, default) = after[..end].split_once(":-").map_or((&after[..end], ""), |(n, d)| (n, d));
             out.push_str(&lookup(name).filter(|v| !v.is_empty()).unwrap_or_else(|| default.to_owned()));
             rest = &after[end + 1..];

@@ -63,6 +63,8 @@ pub enum Program {
     /// A login shell: what is typed is run.
     #[default]
     Shell,
+    /// `cat`: what is typed is printed again.
+    Cat,
     /// A tModLoader server's console.
     Terraria(Terraria),
     /// A Minecraft server's console.
@@ -115,6 +117,7 @@ impl Program {
     pub fn command(&self) -> &'static str {
         match self {
             Self::Shell => "sh",
+            Self::Cat => "cat",
             Self::Terraria(_) => "dotnet",
             Self::Minecraft(_) => "java",
         }
@@ -124,6 +127,7 @@ impl Program {
     pub fn submit(&mut self, line: &str, moment: &Moment) -> Said {
         match self {
             Self::Shell => Said::default(),
+            Self::Cat => Said { lines: vec![line.to_owned()], ..Said::default() },
             Self::Terraria(game) => game.submit(line, moment),
             Self::Minecraft(game) => game.submit(line, moment),
         }
@@ -133,7 +137,7 @@ impl Program {
     pub fn interrupt(&mut self, moment: &Moment) -> Said {
         match self {
             Self::Shell => Said { prompt: true, ..Said::default() },
-            Self::Terraria(_) => Said { ended: Some(130), ..Said::default() },
+            Self::Cat | Self::Terraria(_) => Said { ended: Some(130), ..Said::default() },
             Self::Minecraft(game) => game.submit("stop", moment),
         }
     }
@@ -141,7 +145,7 @@ impl Program {
     /// What was due by now: a save that is done, a start that is done.
     pub fn settle(&mut self, now_ms: i64) -> Said {
         match self {
-            Self::Shell => Said::default(),
+            Self::Shell | Self::Cat => Said::default(),
             Self::Terraria(game) => game.settle(now_ms),
             Self::Minecraft(game) => game.settle(now_ms),
         }
@@ -236,7 +240,9 @@ impl Minecraft {
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
         let answers = match verb {
             "" => vec![],
-            "list" => vec![format!("There are {} of a max of {} players online: {}", self.players.len(), self.max, self.players.join(", "))],
+            "list" => {
+                vec![format!("There are {} of a max of {} players online: {}", self.players.len(), self.max, self.players.join(", "))]
+            }
             "say" if !rest.is_empty() => {
                 self.said.push(rest.to_owned());
                 vec![format!("[Not Secure] [Server] {rest}")]
@@ -249,7 +255,12 @@ impl Minecraft {
             "save-off" => vec!["Automatic saving is now disabled".to_owned()],
             "stop" => {
                 self.begin_save(moment, Then::End);
-                vec!["Stopping the server".to_owned(), "Stopping server".to_owned(), "Saving players".to_owned(), "Saving worlds".to_owned()]
+                vec![
+                    "Stopping the server".to_owned(),
+                    "Stopping server".to_owned(),
+                    "Saving players".to_owned(),
+                    "Saving worlds".to_owned(),
+                ]
             }
             "op" if !rest.is_empty() => vec![self.op(rest)],
             "deop" if !rest.is_empty() => vec![self.deop(rest)],
@@ -269,7 +280,11 @@ impl Minecraft {
     fn deop(&mut self, name: &str) -> String {
         let before = self.ops.len();
         self.ops.retain(|op| op != name);
-        if self.ops.len() == before { "Nothing changed. The player is not an operator".to_owned() } else { format!("Made {name} no longer a server operator") }
+        if self.ops.len() == before {
+            "Nothing changed. The player is not an operator".to_owned()
+        } else {
+            format!("Made {name} no longer a server operator")
+        }
     }
 
     fn begin_save(&mut self, moment: &Moment, then: Then) {

@@ -164,14 +164,22 @@ impl Container {
     }
 
     fn begin(&mut self, now: i64, pid: u32) {
-        self.state = ContainerState { status: "running".to_owned(), started_at: now, pid, finished_at: self.state.finished_at, ..ContainerState::default() };
+        self.state = ContainerState {
+            status: "running".to_owned(),
+            started_at: now,
+            pid,
+            finished_at: self.state.finished_at,
+            ..ContainerState::default()
+        };
         match self.config.starts {
             Starts::Forever => self.log(now, ["started".to_owned()]),
             Starts::Ends(code) => self.end(now, code),
             Starts::Terraria => {
                 let game = self.world.take().unwrap_or_else(|| Terraria { save_seconds: 4, ..Terraria::default() });
                 let mut session = Session { created: now, program: Program::Terraria(game), pid: 42, ..Session::default() };
-                let lines = ["tModLoader v2024.9.3.1", "Listening on port 7777", "Type 'help' for a list of commands.", "", "Server started"].map(str::to_owned);
+                let lines =
+                    ["tModLoader v2024.9.3.1", "Listening on port 7777", "Type 'help' for a list of commands.", "", "Server started"]
+                        .map(str::to_owned);
                 session.print(lines.clone());
                 session.show_prompt("");
                 self.log(now, lines);
@@ -236,7 +244,10 @@ impl Docker {
     /// The image a reference or id names.
     #[must_use]
     pub fn image(&self, given: &str) -> Option<&Image> {
-        let by_id = |image: &&Image| image.id == given || (given.len() >= 6 && image.id.trim_start_matches("sha256:").starts_with(given.trim_start_matches("sha256:")));
+        let by_id = |image: &&Image| {
+            image.id == given
+                || (given.len() >= 6 && image.id.trim_start_matches("sha256:").starts_with(given.trim_start_matches("sha256:")))
+        };
         self.images.get(&reference(given)).or_else(|| self.images.values().find(by_id))
     }
 
@@ -256,8 +267,10 @@ impl Docker {
             return Err(format!("pull access denied for {given}, repository does not exist or may require 'docker login'"));
         }
         if let Some(newer) = self.registry.remove(&reference) {
-            let changed = self.images.get(&reference).is_none_or(|old| old.id != newer.id);
-            self.images.insert(reference, newer);
+            let old = self.images.insert(reference, newer.clone());
+            let changed = old.as_ref().is_none_or(|old| old.id != newer.id);
+            // The old image stays without a name, for the containers that were made from it.
+            self.images.extend(old.filter(|_| changed).map(|old| (old.id.clone(), old)));
             return Ok(changed);
         }
         if self.images.contains_key(&reference) {
@@ -294,7 +307,12 @@ impl Docker {
             Some(c) if c.running() => return Ok(()),
             Some(c) => c.config.ports.clone(),
         };
-        let holder = self.containers.values().filter(|c| c.running()).flat_map(|c| &c.config.ports).find(|p| wanted.iter().any(|w| w.0 == p.0 && w.2 == p.2));
+        let holder = self
+            .containers
+            .values()
+            .filter(|c| c.running())
+            .flat_map(|c| &c.config.ports)
+            .find(|p| wanted.iter().any(|w| w.0 == p.0 && w.2 == p.2));
         if let Some((port, _, protocol)) = holder {
             let how = if protocol == "udp" { "udp" } else { "tcp" };
             return Err(format!(

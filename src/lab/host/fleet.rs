@@ -42,9 +42,8 @@ impl HostState {
     #[must_use]
     pub fn for_vm(name: &str, uuid: &str) -> Self {
         let mut host = match name {
-            "slate" | "atm10" | "VM 102" | "satisfactory" | "meatballcraft" | "factorio" | "gold-image" | "tftp-server" | "calamity" | "allthemons" => {
-                Self::installed(name, uuid)
-            }
+            "slate" | "atm10" | "VM 102" | "satisfactory" | "meatballcraft" | "factorio" | "gold-image" | "tftp-server" | "calamity"
+            | "allthemons" => Self::installed(name, uuid),
             "treehouse" => Self::proxy(uuid),
             _ => {
                 let disk = Disk { name: "sda".to_owned(), bytes: 32 << 30, system: None };
@@ -66,6 +65,8 @@ impl HostState {
     pub fn netbooted(uuid: &str) -> Self {
         let mut host = Self::alpine("localhost", uuid);
         host.boot.root = Root::Memory;
+        // A plain netboot lets root in without a password at the console.
+        host.put("/etc/shadow", "root::20000:0:::::\n");
         host.packages.extend(["alpine-base".to_owned(), "openssh".to_owned()]);
         host
     }
@@ -81,25 +82,53 @@ impl HostState {
         host
     }
 
-    fn alpine(hostname: &str, uuid: &str) -> Self {
-        let boot = Boot { id: uuid::Uuid::new_v4().to_string(), at: time::now() - 3600, root: Root::Disk, distro: Distro::Alpine };
+    /// An Alpine with what every Alpine has.
+    pub(super) fn alpine(hostname: &str, uuid: &str) -> Self {
+        let boot = Boot {
+            id: uuid::Uuid::new_v4().to_string(),
+            at: time::now() - 3600,
+            root: Root::Disk,
+            distro: Distro::Alpine,
+            ..Boot::default()
+        };
         let mut host = Self { hostname: hostname.to_owned(), uuid: uuid.to_lowercase(), boot, ..Self::default() };
         host.put("/etc/os-release", "NAME=\"Alpine Linux\"\nID=alpine\nVERSION_ID=3.22.1\nPRETTY_NAME=\"Alpine Linux v3.22\"\n");
         host.put("/etc/alpine-release", "3.22.1\n");
         host.put("/etc/apk/world", "alpine-base\nopenssh\n");
-        host.put("/etc/apk/repositories", "http://dl-cdn.alpinelinux.org/alpine/v3.22/main\nhttp://dl-cdn.alpinelinux.org/alpine/v3.22/community\n");
+        host.put(
+            "/etc/apk/repositories",
+            "http://dl-cdn.alpinelinux.org/alpine/v3.22/main\nhttp://dl-cdn.alpinelinux.org/alpine/v3.22/community\n",
+        );
         host.lay_out(hostname);
         host
     }
 
     /// The directories and files that every Linux has.
     fn lay_out(&mut self, hostname: &str) {
-        for dir in ["/bin", "/dev", "/etc/init.d", "/home", "/mnt", "/opt", "/proc", "/run", "/sbin", "/srv", "/sys", "/usr/bin", "/usr/local/bin", "/var/lib", "/var/log"] {
+        for dir in [
+            "/bin",
+            "/dev",
+            "/etc/init.d",
+            "/home",
+            "/mnt",
+            "/opt",
+            "/proc",
+            "/run",
+            "/sbin",
+            "/srv",
+            "/sys",
+            "/usr/bin",
+            "/usr/local/bin",
+            "/var/lib",
+            "/var/log",
+        ] {
             self.dir(dir, 0o755);
         }
         self.dir("/tmp", 0o1777);
         self.dir("/root", 0o700);
         self.dir("/root/.ssh", 0o700);
+        self.put("/etc/shadow", "root:*:20000:0:::::\nkeeb:!:20000:0:99999:7:::\n");
+        self.files.change("/etc/shadow", true, |n| n.mode = 0o640).ok();
         self.put("/etc/hostname", &format!("{hostname}\n"));
         self.put("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\nkeeb:x:1000:1000::/home/keeb:/bin/sh\n");
         self.put("/etc/resolv.conf", "nameserver 10.0.0.162\nnameserver 10.0.0.137\nnameserver 10.0.0.1\n");
@@ -112,12 +141,12 @@ impl HostState {
         self.files.change(path, true, |n| n.mode = mode).ok();
     }
 
-    fn put(&mut self, path: &str, text: &str) {
+    pub(super) fn put(&mut self, path: &str, text: &str) {
         self.files.mkdir_all(super::files::split(path).0, 0o755).ok();
         self.files.write(path, text.as_bytes().to_vec(), 0o644).ok();
     }
 
-    fn serve(&mut self, name: &str) {
+    pub(super) fn serve(&mut self, name: &str) {
         self.services.insert(name.to_owned(), Service { running: true, runlevels: ["default".to_owned()].into() });
     }
 
@@ -134,7 +163,10 @@ impl HostState {
         let now = time::now();
         let image = "jacobsmile/tmodloader1.4:latest";
         let id = format!("sha256:{}", blake3::hash(image.as_bytes()).to_hex());
-        self.docker.images.insert(image.to_owned(), Image { id: id.clone(), created: now - 900_000, size: 1 << 30, starts: Starts::Terraria, ..Image::default() });
+        self.docker.images.insert(
+            image.to_owned(),
+            Image { id: id.clone(), created: now - 900_000, size: 1 << 30, starts: Starts::Terraria, ..Image::default() },
+        );
         // The same that `docker compose up -d` would make of the file, so that a later one finds nothing to do.
         if let Ok(project) = super::compose::Project::read(&self.files, "/root/game", None, None) {
             project.up(self, &[], now - 3600).ok();
@@ -150,7 +182,10 @@ impl HostState {
     fn make_allthemons(&mut self) {
         self.packages.extend(["tmux", "openjdk21-jre-headless"].map(str::to_owned));
         self.dir("/root/mons/world", 0o755);
-        self.put("/root/mons/server.properties", "server-port=25565\nmax-players=20\nmotd=All the Mons\nenable-rcon=false\nenable-status=true\n");
+        self.put(
+            "/root/mons/server.properties",
+            "server-port=25565\nmax-players=20\nmotd=All the Mons\nenable-rcon=false\nenable-status=true\n",
+        );
         self.put("/root/mons/eula.txt", "eula=true\n");
         self.put("/root/mons/startserver.sh", "#!/bin/sh\ncd \"${0%/*}\"\nexec java -Xmx8G -jar neoforge.jar nogui\n");
         self.files.change("/root/mons/startserver.sh", true, |n| n.mode = 0o755).ok();
@@ -163,7 +198,13 @@ impl HostState {
             ..Minecraft::default()
         };
         let now = time::now();
-        let mut session = Session { created: now - 3600, program: Program::Minecraft(game), pid: 900, cwd: "/root/mons".to_owned(), ..Session::default() };
+        let mut session = Session {
+            created: now - 3600,
+            program: Program::Minecraft(game),
+            pid: 900,
+            cwd: "/root/mons".to_owned(),
+            ..Session::default()
+        };
         let line = "[12:00:31] [Server thread/INFO] [minecraft/DedicatedServer]: Done (31.402s)! For help, type \"help\"";
         session.print([line.to_owned()]);
         self.put("/root/mons/logs/latest.log", &format!("{line}\n"));
@@ -186,9 +227,19 @@ impl HostState {
     }
 
     fn proxy(uuid: &str) -> Self {
-        let boot = Boot { id: uuid::Uuid::new_v4().to_string(), at: time::now() - 86_400, root: Root::Disk, distro: Distro::Debian };
-        let mut host = Self { hostname: "treehouse".to_owned(), uuid: uuid.to_lowercase(), boot, files: Files::default(), ..Self::default() };
-        host.put("/etc/os-release", "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nNAME=\"Debian GNU/Linux\"\nVERSION_ID=\"12\"\nID=debian\n");
+        let boot = Boot {
+            id: uuid::Uuid::new_v4().to_string(),
+            at: time::now() - 86_400,
+            root: Root::Disk,
+            distro: Distro::Debian,
+            ..Boot::default()
+        };
+        let mut host =
+            Self { hostname: "treehouse".to_owned(), uuid: uuid.to_lowercase(), boot, files: Files::default(), ..Self::default() };
+        host.put(
+            "/etc/os-release",
+            "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nNAME=\"Debian GNU/Linux\"\nVERSION_ID=\"12\"\nID=debian\n",
+        );
         host.put("/etc/debian_version", "12.7\n");
         host.lay_out("treehouse");
         host.dir("/home/keeb/.ssh", 0o700);

@@ -76,7 +76,8 @@ pub fn keys(argument: &str, literal: bool) -> Vec<Key> {
         "C-u" => Some(Key::Clear),
         "C-c" => Some(Key::Interrupt),
         "C-d" => Some(Key::End),
-        "Tab" | "Escape" | "Up" | "Down" | "Left" | "Right" | "Home" | "End" | "PageUp" | "PageDown" | "NPage" | "PPage" | "IC" | "DC" | "BTab" => Some(Key::Nothing),
+        "Tab" | "Escape" | "Up" | "Down" | "Left" | "Right" | "Home" | "End" | "PageUp" | "PageDown" | "NPage" | "PPage" | "IC" | "DC"
+        | "BTab" => Some(Key::Nothing),
         _ if is_chord(argument) => Some(Key::Nothing),
         _ => None,
     };
@@ -181,7 +182,7 @@ impl Session {
         match &self.program {
             Program::Shell => format!("{host}:{}# ", if self.cwd.is_empty() { "~" } else { &self.cwd }),
             Program::Terraria(_) => ": ".to_owned(),
-            Program::Minecraft(_) => String::new(),
+            Program::Minecraft(_) | Program::Cat => String::new(),
         }
     }
 

@@ -5,52 +5,63 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
 use super::reply::{Answer, Fail};
-use super::schema::{Kind, need, opt};
+use super::schema::{Kind, need};
 use super::{Call, May, Route, Run};
 use crate::lab::faults::FaultKind;
 use crate::lab::world::vm::{ADDRESS_AFTER, LATE_BY, Vm};
 use crate::lab::world::{Phase, World};
 
-const VM: &str = "VM.Audit";
+const AUDIT: May = May::Agent("VM.GuestAgent.Audit");
 
 /// The calls of this family.
 pub const ROUTES: &[Route] = &[
-    Route::read("/nodes/{node}/qemu/{vmid}/agent", May::Vm(VM), &[], Run::Index("name", COMMANDS)),
-    Route::work("POST", "/nodes/{node}/qemu/{vmid}/agent", May::Vm(VM), COMMAND, Run::Later(command)),
-    Route::work("POST", "/nodes/{node}/qemu/{vmid}/agent/ping", May::Vm(VM), &[], Run::Later(|call| ask(call, "ping"))),
-    Route::work("POST", "/nodes/{node}/qemu/{vmid}/agent/shutdown", May::Vm("VM.PowerMgmt"), &[], Run::Later(|call| ask(call, "shutdown"))),
-    Route::read("/nodes/{node}/qemu/{vmid}/agent/info", May::Vm(VM), &[], Run::Later(|call| ask(call, "info"))).behind(),
-    Route::read("/nodes/{node}/qemu/{vmid}/agent/get-host-name", May::Vm(VM), &[], Run::Later(|call| ask(call, "get-host-name"))).behind(),
-    Route::read("/nodes/{node}/qemu/{vmid}/agent/get-osinfo", May::Vm(VM), &[], Run::Later(|call| ask(call, "get-osinfo"))).behind(),
+    Route::read("/nodes/{node}/qemu/{vmid}/agent", AUDIT, &[], Run::Index("name", COMMANDS)),
+    Route::work("POST", "/nodes/{node}/qemu/{vmid}/agent", AUDIT, COMMAND, Run::Later(command)),
+    Route::work("POST", "/nodes/{node}/qemu/{vmid}/agent/ping", AUDIT, &[], Run::Later(|call| ask(call, "ping"))),
+    Route::work(
+        "POST",
+        "/nodes/{node}/qemu/{vmid}/agent/shutdown",
+        May::Agent("VM.GuestAgent.Unrestricted"),
+        &[],
+        Run::Later(|call| ask(call, "shutdown")),
+    ),
+    Route::read("/nodes/{node}/qemu/{vmid}/agent/info", AUDIT, &[], Run::Later(|call| ask(call, "info"))).behind(),
+    Route::read("/nodes/{node}/qemu/{vmid}/agent/get-host-name", AUDIT, &[], Run::Later(|call| ask(call, "get-host-name"))).behind(),
+    Route::read("/nodes/{node}/qemu/{vmid}/agent/get-osinfo", AUDIT, &[], Run::Later(|call| ask(call, "get-osinfo"))).behind(),
     Route::read(
         "/nodes/{node}/qemu/{vmid}/agent/network-get-interfaces",
-        May::Vm(VM),
+        AUDIT,
         &[],
         Run::Later(|call| ask(call, "network-get-interfaces")),
     )
     .behind(),
-    Route::work("POST", "/nodes/{node}/qemu/{vmid}/agent/exec", May::Vm("VM.Monitor"), EXEC, Run::Later(exec)),
 ];
 
-const EXEC: &[super::Param] = &[need("command", Kind::List), opt("input-data", Kind::Text)];
-
-const COMMANDS: &[&str] = &["get-host-name", "get-osinfo", "info", "network-get-interfaces", "ping", "shutdown"];
-const COMMAND: &[super::Param] = &[need("command", Kind::Enum(COMMANDS))];
+/// What the agent can be asked; the bare `/agent` call takes only those without arguments.
+const COMMANDS: &[&str] = &[
+    "exec",
+    "exec-status",
+    "file-read",
+    "file-write",
+    "get-host-name",
+    "get-osinfo",
+    "info",
+    "network-get-interfaces",
+    "ping",
+    "shutdown",
+];
+const PLAIN: &[&str] = &["get-host-name", "get-osinfo", "info", "network-get-interfaces", "ping", "shutdown"];
+const COMMAND: &[super::Param] = &[need("command", Kind::Enum(PLAIN))];
 
 fn command(call: Call) -> BoxFuture<'static, Result<Answer, Fail>> {
-    let known = COMMANDS.iter().copied().find(|name| call.text("command") == Some(name));
+    let known = PLAIN.iter().copied().find(|name| call.text("command") == Some(name));
     ask(call, known.unwrap_or("ping"))
 }
 
 fn ask(call: Call, what: &'static str) -> BoxFuture<'static, Result<Answer, Fail>> {
     async move {
         let (vmid, now, scale) = (call.vmid(), call.lab.clock.now(), call.lab.clock.scaled(1.0));
-        let reached = call.lab.read(|world| reach(world, vmid, now, scale))?;
-        if !reached {
-            // Proxmox pings first, and gives up after three seconds.
-            call.lab.clock.wait(3.0).await;
-            return Err(Fail::Died("QEMU guest agent is not running".into()));
-        }
+        reached(&call).await?;
         if what == "shutdown" {
             let lab = call.lab.clone();
             tokio::spawn(async move {
@@ -75,15 +86,18 @@ fn ask(call: Call, what: &'static str) -> BoxFuture<'static, Result<Answer, Fail
     .boxed()
 }
 
-/// The guest of the lab has no programs that its agent could run, so each is missing: the agent says so in words with curly quotes, and those
-/// break the daemon's answer.
-fn exec(call: Call) -> BoxFuture<'static, Result<Answer, Fail>> {
-    async move {
-        ask(call.clone(), "ping").await?;
-        let program = call.text("command").unwrap_or("").split(' ').next().unwrap_or("").to_owned();
-        Err(Fail::Died(format!("Agent error: Guest agent command failed, error was 'Failed to execute child process \u{201c}{program}\u{201d} (No such file or directory)'")))
+/// Waits until the agent of a call's VM has answered a ping.
+///
+/// # Errors
+/// Proxmox's words when it does not answer, or cannot be asked.
+pub async fn reached(call: &Call) -> Result<(), Fail> {
+    let (vmid, now, scale) = (call.vmid(), call.lab.clock.now(), call.lab.clock.scaled(1.0));
+    if call.lab.read(|world| reach(world, vmid, now, scale))? {
+        return Ok(());
     }
-    .boxed()
+    // Proxmox gives up after three seconds.
+    call.lab.clock.wait(3.0).await;
+    Err(Fail::Died("QEMU guest agent is not running".into()))
 }
 
 /// Whether the agent answers.

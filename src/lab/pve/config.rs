@@ -18,8 +18,8 @@ use crate::lab::world::config::{typed, typed_map};
 /// The calls of this family.
 pub const ROUTES: &[Route] = &[
     Route::read("/nodes/{node}/qemu/{vmid}/config", May::Vm("VM.Audit"), READ, Run::Now(read)),
-    Route::work("PUT", "/nodes/{node}/qemu/{vmid}/config", May::Vm("VM.Config.Options"), CHANGE, Run::Later(put)).with_options(),
-    Route::work("POST", "/nodes/{node}/qemu/{vmid}/config", May::Vm("VM.Config.Options"), CHANGE, Run::Later(post)).with_options(),
+    Route::work("PUT", "/nodes/{node}/qemu/{vmid}/config", May::Anyone, CHANGE, Run::Later(put)).with_options(),
+    Route::work("POST", "/nodes/{node}/qemu/{vmid}/config", May::Anyone, CHANGE, Run::Later(post)).with_options(),
     Route::read("/nodes/{node}/qemu/{vmid}/pending", May::Vm("VM.Audit"), &[], Run::Now(pending)),
     Route::work("PUT", "/nodes/{node}/qemu/{vmid}/unlink", May::Vm("VM.Config.Disk"), UNLINK, Run::Later(unlink)),
     Route::read("/nodes/{node}/qemu/{vmid}/cloudinit/dump", May::Vm("VM.Audit"), DUMP, Run::Now(cloudinit)),
@@ -126,8 +126,28 @@ fn plan(call: &Call) -> Result<Change, Fail> {
     if set.is_empty() && delete.is_empty() && revert.is_empty() {
         return Err(Fail::Died("no options specified".into()));
     }
+    for key in set.keys().chain(&delete) {
+        let (path, privilege) = (format!("/vms/{}", call.vmid()), privilege_of(key));
+        if !call.may(&path, privilege) {
+            return Err(Fail::Denied(format!("Permission check failed ({path}, {privilege})")));
+        }
+    }
     let digest = call.text("digest").map(str::to_owned);
     Ok(Change { vmid: call.vmid(), set, delete, revert, digest, skiplock: call.flag("skiplock"), force: call.flag("force") })
+}
+
+/// What setting an option demands.
+fn privilege_of(key: &str) -> &'static str {
+    match key {
+        "cores" | "sockets" | "cpu" | "cpulimit" | "cpuunits" | "vcpus" | "numa" | "affinity" => "VM.Config.CPU",
+        "memory" | "balloon" | "shares" => "VM.Config.Memory",
+        "cipassword" | "ciuser" | "sshkeys" | "nameserver" | "searchdomain" | "citype" | "ciupgrade" => "VM.Config.Cloudinit",
+        "machine" | "bios" | "scsihw" | "vga" | "watchdog" | "rng0" | "hotplug" => "VM.Config.HWType",
+        key if is_drive(key) || key.starts_with("unused") => "VM.Config.Disk",
+        key if key.starts_with("net") => "VM.Config.Network",
+        key if key.starts_with("ipconfig") => "VM.Config.Cloudinit",
+        _ => "VM.Config.Options",
+    }
 }
 
 fn check(world: &World, change: &Change) -> Result<(), String> {

@@ -23,6 +23,7 @@ pub mod create;
 pub mod disks;
 pub mod drive;
 pub mod form;
+pub mod guest;
 pub mod http;
 pub mod login;
 pub mod options;
@@ -92,6 +93,8 @@ pub enum May {
     Anyone,
     /// A privilege on `/vms/{vmid}`.
     Vm(&'static str),
+    /// What the guest agent needs on `/vms/{vmid}`: `VM.Monitor` on 8.4, this one on 9.2.
+    Agent(&'static str),
     /// A privilege on `/nodes/{node}`.
     Node(&'static str),
     /// A privilege at a fixed path.
@@ -160,6 +163,7 @@ const FAMILIES: &[&[Route]] = &[
     config::ROUTES,
     power::ROUTES,
     agent::ROUTES,
+    guest::ROUTES,
     disks::ROUTES,
     snapshot::ROUTES,
     tasks::ROUTES,
@@ -299,6 +303,9 @@ fn permit(call: &Call, may: May) -> Result<(), Fail> {
     let (path, privilege) = match may {
         May::World | May::Anyone => return Ok(()),
         May::Vm(privilege) => (format!("/vms/{}", call.text("vmid").unwrap_or("")), privilege),
+        May::Agent(privilege) => {
+            (format!("/vms/{}", call.text("vmid").unwrap_or("")), if call.lab.nine() { privilege } else { "VM.Monitor" })
+        }
         May::Node(privilege) => (format!("/nodes/{}", call.text("node").unwrap_or("")), privilege),
         May::At(path, privilege) => (path.to_owned(), privilege),
     };

@@ -6,12 +6,15 @@ const LEVELS: [&[&str]; 8] = [&["||"], &["&&"], &["|"], &["^"], &["&"], &["==", 
 /// The value of an expression whose `$` are expanded already. `value` gives a variable named without `$`.
 ///
 /// # Errors
-/// What dash says about it.
+/// What dash says about it, without the expression that it quotes behind.
 pub fn compute(text: &str, value: &dyn Fn(&str) -> String) -> Result<i64, String> {
+    if text.trim().is_empty() {
+        return Ok(0);
+    }
     let mut reader = Reader { text: text.chars().collect(), at: 0, depth: 0, value };
     let result = reader.level(0)?;
     reader.skip();
-    if reader.at < reader.text.len() { Err(format!("arithmetic expression: expecting EOF: \"{text}\"")) } else { Ok(result) }
+    if reader.at < reader.text.len() { Err("arithmetic expression: expecting EOF".to_owned()) } else { Ok(result) }
 }
 
 struct Reader<'a> {
@@ -102,7 +105,13 @@ impl Reader<'_> {
         self.skip();
         let word: String = self.text[self.at..].iter().take_while(|c| c.is_ascii_alphanumeric() || **c == '_').collect();
         self.at += word.len();
-        let text = if word.starts_with(|c: char| c.is_ascii_digit()) { word } else if word.is_empty() { return Err("arithmetic expression: expecting primary".to_owned()) } else { (self.value)(&word) };
+        let text = if word.starts_with(|c: char| c.is_ascii_digit()) {
+            word
+        } else if word.is_empty() {
+            return Err("arithmetic expression: expecting primary".to_owned());
+        } else {
+            (self.value)(&word)
+        };
         if text.is_empty() {
             return Ok(0);
         }

@@ -1,6 +1,5 @@
 //! The commands that are part of the shell.
 
-use super::parse;
 use super::run::{Flow, Program, Shell};
 use super::{print, test};
 
@@ -38,7 +37,10 @@ pub fn find(name: &str) -> Option<Program> {
 
 /// Built-ins whose failed redirection ends the shell, and whose assignments stay.
 pub fn is_special(name: &str) -> bool {
-    matches!(name, ":" | "." | "break" | "continue" | "eval" | "exec" | "exit" | "export" | "readonly" | "return" | "set" | "shift" | "trap" | "unset")
+    matches!(
+        name,
+        ":" | "." | "break" | "continue" | "eval" | "exec" | "exit" | "export" | "readonly" | "return" | "set" | "shift" | "trap" | "unset"
+    )
 }
 
 /// Built-ins that also exist as programs.
@@ -183,26 +185,17 @@ fn read(shell: &mut Shell, args: &[String]) -> i32 {
 }
 
 fn eval(shell: &mut Shell, args: &[String]) -> i32 {
-    run_text(shell, &args[1..].join(" "))
+    run_text(shell, &args[1..].join(" "), "eval: ")
 }
 
-fn run_text(shell: &mut Shell, text: &str) -> i32 {
+fn run_text(shell: &mut Shell, text: &str, of: &str) -> i32 {
     if shell.depth >= 60 {
         shell.fault("Cannot fork");
         return 2;
     }
     shell.depth += 1;
-    let status = match parse::script(text) {
-        Ok(node) => {
-            shell.last = 0;
-            shell.node(&node)
-        }
-        Err(_) => {
-            shell.fault("Syntax error: end of file unexpected");
-            (shell.flow, shell.last) = (Some(Flow::Exit), 2);
-            2
-        }
-    };
+    shell.last = 0;
+    let status = shell.lines(text, of);
     shell.depth -= 1;
     status
 }
@@ -211,7 +204,7 @@ fn source(shell: &mut Shell, args: &[String]) -> i32 {
     let Some(name) = args.get(1) else { return 0 };
     match shell.world.read(&shell.path(name)) {
         Ok(bytes) => {
-            let status = run_text(shell, &String::from_utf8_lossy(&bytes));
+            let status = run_text(shell, &String::from_utf8_lossy(&bytes), "");
             if shell.flow == Some(Flow::Return) {
                 shell.flow = None;
             }

@@ -94,11 +94,15 @@ impl Shell {
         let mut fields = Fields::default();
         self.expand(word, &mut fields, false)?;
         fields.end();
-        fields.done.into_iter().reduce(|mut all, next| {
-            all.text = format!("{} {}", all.text, next.text);
-            all.pattern = format!("{} {}", all.pattern, next.pattern);
-            all
-        }).or_else(|| Some(Field::default()))
+        fields
+            .done
+            .into_iter()
+            .reduce(|mut all, next| {
+                all.text = format!("{} {}", all.text, next.text);
+                all.pattern = format!("{} {}", all.pattern, next.pattern);
+                all
+            })
+            .or_else(|| Some(Field::default()))
     }
 
     fn expand(&mut self, word: &Word, fields: &mut Fields, split: bool) -> Option<()> {
@@ -123,7 +127,7 @@ impl Shell {
                     let text = self.expand_one(text)?;
                     match arith::compute(&text, &|name| self.get(name).to_owned()) {
                         Ok(value) => self.add_value(&value.to_string(), *quoted, fields, split),
-                        Err(why) => return self.refuse(&why),
+                        Err(why) => return self.refuse(&format!("{why}: \"{text}\"")),
                     }
                 }
                 Piece::Var { name, op, quoted } => self.variable(name, op, *quoted, (fields, split))?,

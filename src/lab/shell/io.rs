@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 
-use super::run::World;
+use super::world::World;
 use crate::lab::host::files::CAPACITY;
 
 /// What goes to the far end.

@@ -12,13 +12,16 @@ pub mod io;
 mod parse;
 mod pattern;
 mod print;
+mod redirect;
 mod run;
 mod test;
 mod tree;
 mod word;
+mod world;
 
 #[cfg(test)]
 mod shell_tests;
 
 pub use pattern::matches;
-pub use run::{Program, STACK, Shell, World};
+pub use run::{Program, STACK, Shell};
+pub use world::World;

@@ -5,8 +5,8 @@ use super::tree::{Compound, Node, Redirect, Simple, Target, Word};
 /// Why a text is not a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BadScript {
-    /// It may become one with more lines.
-    Incomplete,
+    /// It may become one with more lines; what dash says when none come.
+    Incomplete(usize, String),
     /// Its line, and what is unexpected there, as dash says it.
     Syntax(usize, String),
 }
@@ -23,21 +23,39 @@ pub struct Parser {
     depth: usize,
     /// Where the text goes on after the here-documents of the current line.
     after_here: Option<usize>,
+    /// More may follow, so a here-document without its end is not one yet.
+    partial: bool,
 }
 
-/// A whole script.
-pub fn script(text: &str) -> Result<Node, BadScript> {
-    let mut parser = Parser::new(text);
-    let node = parser.list(&[])?;
-    if parser.at < parser.text.len() {
-        return Err(parser.unexpected());
+/// A script, read as the shell does: a line is run before the next one is looked at, so that what is wrong further down stops nothing above it.
+pub struct Script(Parser);
+
+impl Script {
+    /// Reads from the beginning; with `partial` more lines may follow the text.
+    pub fn new(text: &str, partial: bool) -> Self {
+        let mut parser = Parser::new(text);
+        parser.partial = partial;
+        Self(parser)
     }
-    Ok(node)
+}
+
+impl Iterator for Script {
+    type Item = Result<Node, BadScript>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.newlines();
+        self.0.peek()?;
+        let line = self.0.line();
+        if line.is_err() {
+            self.0.at = self.0.text.len();
+        }
+        Some(line)
+    }
 }
 
 impl Parser {
     pub(super) fn new(text: &str) -> Self {
-        Self { text: text.chars().collect(), at: 0, line: 1, depth: 0, after_here: None }
+        Self { text: text.chars().collect(), at: 0, line: 1, depth: 0, after_here: None, partial: false }
     }
 
     pub(super) fn peek(&self) -> Option<char> {
@@ -65,15 +83,31 @@ impl Parser {
         found
     }
 
+    /// Says that the text ends too early.
+    pub(super) fn early(&self, expecting: &str) -> BadScript {
+        self.incomplete(&if expecting.is_empty() {
+            "end of file unexpected".to_owned()
+        } else {
+            format!("end of file unexpected (expecting {expecting})")
+        })
+    }
+
+    pub(super) fn incomplete(&self, what: &str) -> BadScript {
+        BadScript::Incomplete(self.line, what.to_owned())
+    }
+
     fn unexpected(&self) -> BadScript {
-        let Some(c) = self.peek() else { return BadScript::Incomplete };
+        let Some(c) = self.peek() else { return self.early("") };
         let token = match c {
             '\n' => "newline".to_owned(),
             ';' | '&' | '|' | '(' | ')' | '<' | '>' => {
                 let twice = self.text.get(self.at + 1) == Some(&c) && c != '(' && c != ')';
                 format!("\"{}\"", if twice { format!("{c}{c}") } else { c.to_string() })
             }
-            _ => self.peek_word().map_or_else(|| format!("\"{c}\""), |w| if RESERVED.contains(&w.as_str()) { format!("\"{w}\"") } else { "word".to_owned() }),
+            _ => self.peek_word().map_or_else(
+                || format!("\"{c}\""),
+                |w| if RESERVED.contains(&w.as_str()) { format!("\"{w}\"") } else { "word".to_owned() },
+            ),
         };
         BadScript::Syntax(self.line, format!("{token} unexpected"))
     }
@@ -135,7 +169,12 @@ impl Parser {
             self.take(what);
             return Ok(());
         }
-        Err(self.unexpected())
+        Err(self.missing(&format!("\"{what}\"")))
+    }
+
+    /// What is unexpected here, or what the text ends without.
+    fn missing(&self, what: &str) -> BadScript {
+        if self.peek().is_none() { self.early(what) } else { self.unexpected() }
     }
 
     /// Commands up to one of the reserved words in `ends`, a closing parenthesis or `;;`, which stay unread.
@@ -153,21 +192,39 @@ impl Parser {
             if self.reserved().is_some_and(|word| ends.contains(&word)) {
                 break;
             }
-            let node = self.chain()?;
-            self.blanks();
-            if self.peek() == Some('&') && !self.looks_at("&&") {
-                self.at += 1;
-                nodes.push(Node::Background(Box::new(node)));
-                continue;
-            }
-            nodes.push(node);
-            let ended = self.peek() == Some(';') && !self.looks_at(";;") && self.take(";");
-            if !ended && !matches!(self.peek(), None | Some('\n' | ')')) && !self.looks_at(";;") {
+            if !self.entry(&mut nodes)? && !matches!(self.peek(), None | Some('\n' | ')')) && !self.looks_at(";;") {
                 return Err(self.unexpected());
             }
         }
         self.depth -= 1;
         Ok(Node::List(nodes))
+    }
+
+    /// Commands up to the end of the line that they end on.
+    fn line(&mut self) -> Result<Node, BadScript> {
+        let mut nodes = Vec::new();
+        loop {
+            let ended = self.entry(&mut nodes)?;
+            self.blanks();
+            match self.peek() {
+                None | Some('\n') => return Ok(Node::List(nodes)),
+                Some(_) if ended => {}
+                Some(_) => return Err(self.unexpected()),
+            }
+        }
+    }
+
+    /// One command with the `;` or `&` behind it; whether there was one.
+    fn entry(&mut self, nodes: &mut Vec<Node>) -> Result<bool, BadScript> {
+        let node = self.chain()?;
+        self.blanks();
+        if self.peek() == Some('&') && !self.looks_at("&&") {
+            self.at += 1;
+            nodes.push(Node::Background(Box::new(node)));
+            return Ok(true);
+        }
+        nodes.push(node);
+        Ok(self.peek() == Some(';') && !self.looks_at(";;") && self.take(";"))
     }
 
     fn chain(&mut self) -> Result<Node, BadScript> {
@@ -216,7 +273,7 @@ impl Parser {
         self.blanks();
         if self.take("(") {
             let inner = self.list(&[])?;
-            return if self.take(")") { self.compound(Compound::Subshell(inner)) } else { Err(self.unexpected()) };
+            return if self.take(")") { self.compound(Compound::Subshell(inner)) } else { Err(self.missing("\")\"")) };
         }
         let body = match self.reserved() {
             Some("{") => {
@@ -283,7 +340,7 @@ impl Parser {
     fn for_clause(&mut self) -> Result<Compound, BadScript> {
         self.take("for");
         self.blanks();
-        let name = self.name().ok_or_else(|| self.unexpected())?;
+        let name = self.name().ok_or_else(|| BadScript::Syntax(self.line, "Bad for loop variable".to_owned()))?;
         self.newlines();
         let mut words = None;
         if self.reserved() == Some("in") {
@@ -306,7 +363,7 @@ impl Parser {
     fn case_clause(&mut self) -> Result<Compound, BadScript> {
         self.take("case");
         self.blanks();
-        let word = self.word()?.ok_or_else(|| self.unexpected())?;
+        let word = self.word()?.ok_or_else(|| self.missing("word"))?;
         self.expect("in")?;
         let mut arms = Vec::new();
         loop {
@@ -319,7 +376,7 @@ impl Parser {
             let mut patterns = Vec::new();
             loop {
                 self.blanks();
-                patterns.push(self.word()?.ok_or_else(|| self.unexpected())?);
+                patterns.push(self.word()?.ok_or_else(|| self.missing("\")\""))?);
                 self.blanks();
                 if !self.take("|") {
                     break;
@@ -329,6 +386,9 @@ impl Parser {
                 return Err(self.unexpected());
             }
             arms.push((patterns, self.list(&["esac"])?));
+            if self.peek().is_none() {
+                return Err(self.early("\";;\""));
+            }
             self.take(";;");
         }
     }
@@ -424,12 +484,15 @@ impl Parser {
         }
         let mut at = match self.after_here {
             Some(after) => after,
-            None => self.text[self.at..].iter().position(|c| *c == '\n').map(|n| self.at + n + 1).ok_or(BadScript::Incomplete)?,
+            None => self.text[self.at..].iter().position(|c| *c == '\n').map_or(self.text.len(), |n| self.at + n + 1),
         };
         let mut body = String::new();
         loop {
             if at >= self.text.len() {
-                return Err(BadScript::Incomplete);
+                if self.partial {
+                    return Err(self.early(""));
+                }
+                break;
             }
             let line: String = self.text[at..].iter().take_while(|c| **c != '\n').collect();
             at = (at + line.chars().count() + 1).min(self.text.len());

@@ -2,19 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
 use super::builtin;
 use super::io::{Input, Io, Sink, Source, take};
-use super::parse::{self, BadScript};
-use super::tree::{Compound, Node, Redirect, Simple, Target};
-use crate::lab::host::files::{FileError, Files, Kind, Node as FileNode, normalise};
-use crate::lab::host::{HostState, time};
-use crate::lab::machine::Machine;
+use super::parse::{BadScript, Script};
+use super::tree::{Compound, Node, Redirect, Simple};
+use super::world::World;
+use crate::lab::host::files::{Kind, normalise};
 
-/// Commands that one exec may run; a script that goes on for ever ends here, with 137.
-const BUDGET: u64 = 200_000;
 /// Functions and substitutions inside each other.
 const MAX_DEPTH: usize = 60;
 /// Stack of a thread that interprets; sixty levels of a debug build need about two of these megabytes.
@@ -23,88 +18,6 @@ pub const STACK: usize = 16 << 20;
 /// A command that is not part of the shell: it gets a shell of its own (environment, directory, streams) and its arguments, name first, and
 /// returns its status.
 pub type Program = fn(&mut Shell, &[String]) -> i32;
-
-/// The machine seen from a process: which one, inside of what, as whom.
-#[derive(Clone)]
-pub struct World {
-    /// The machine.
-    pub machine: Arc<dyn Machine>,
-    /// The container that the process runs in; none on the host itself.
-    pub container: Option<String>,
-    /// The user's name.
-    pub user: String,
-    /// Set when the process is to end.
-    pub cancel: Arc<AtomicBool>,
-    /// Finds a program by name, given whether it is wanted inside a container.
-    pub programs: fn(&World, &str) -> Option<Program>,
-    spent: Arc<AtomicU64>,
-}
-
-impl World {
-    /// The host itself, seen by `user`.
-    #[must_use]
-    pub fn new(machine: Arc<dyn Machine>, user: &str, programs: fn(&World, &str) -> Option<Program>) -> Self {
-        Self { machine, container: None, user: user.to_owned(), cancel: Arc::default(), programs, spent: Arc::default() }
-    }
-
-    /// Runs `act` on the machine's inside.
-    pub fn host<R>(&self, act: impl FnOnce(&mut HostState) -> R) -> R {
-        let full = self.machine.faults().disk_full;
-        let (mut act, mut result) = (Some(act), None);
-        self.machine.with(&mut |host| {
-            host.files.full = full;
-            host.settle(time::now_ms());
-            result = act.take().map(|act| act(host));
-        });
-        result.expect("Machine::with runs its change")
-    }
-
-    /// Runs `act` on the files that this process sees.
-    pub fn files<R>(&self, act: impl FnOnce(&mut Files) -> R) -> R {
-        self.host(|host| match self.container.as_ref().and_then(|name| host.docker.containers.get_mut(name)) {
-            Some(container) => act(&mut container.files),
-            None => act(&mut host.files),
-        })
-    }
-
-    /// The content of a file, those of `/proc` and `/sys` included.
-    pub fn read(&self, path: &str) -> Result<Vec<u8>, FileError> {
-        if path == "/dev/null" {
-            return Ok(Vec::new());
-        }
-        if let Some(text) = self.host(|host| host.virtual_file(path)) {
-            return Ok(text.into_bytes());
-        }
-        self.files(|files| files.read(path)).map(|bytes| bytes.to_vec())
-    }
-
-    /// What stands at a path, those of `/proc`, `/sys` and `/dev` included.
-    pub fn stat(&self, path: &str, follow: bool) -> Result<FileNode, FileError> {
-        if let Some(text) = self.host(|host| host.virtual_file(path)) {
-            return Ok(FileNode { kind: Kind::File(Arc::new(text.into_bytes())), mode: 0o444, uid: 0, gid: 0, mtime: 0 });
-        }
-        self.files(|files| if follow { files.stat(path).cloned() } else { files.lstat(path).cloned() })
-    }
-
-    /// Waits so many seconds of the machine's time; false when the process is to end instead.
-    #[must_use]
-    pub fn wait(&self, seconds: f64) -> bool {
-        let pace = self.machine.faults().pace.clamp(0.0, 1000.0);
-        let mut left = Duration::try_from_secs_f64((seconds * pace).clamp(0.0, 1e6)).unwrap_or_default();
-        while !left.is_zero() && !self.cancelled() {
-            let step = left.min(Duration::from_millis(10));
-            time::pause(step);
-            left -= step;
-        }
-        !self.cancelled()
-    }
-
-    /// Whether the process is to end.
-    #[must_use]
-    pub fn cancelled(&self) -> bool {
-        self.cancel.load(Ordering::Relaxed)
-    }
-}
 
 /// What a command asks of the loops, functions and scripts around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,7 +74,8 @@ impl Shell {
             "root" => "/root".to_owned(),
             user => format!("/home/{user}"),
         };
-        let cwd = if world.stat(&home, true).is_ok_and(|n| n.is_dir()) && world.container.is_none() { home.clone() } else { "/".to_owned() };
+        let cwd =
+            if world.stat(&home, true).is_ok_and(|n| n.is_dir()) && world.container.is_none() { home.clone() } else { "/".to_owned() };
         let mut shell = Self {
             io,
             cwd,
@@ -235,13 +149,22 @@ impl Shell {
 
     /// Runs a whole script and then what `trap … EXIT` asked for; the status is the script's.
     pub fn script(&mut self, text: &str) -> i32 {
-        match parse::script(text) {
-            Ok(node) => {
-                self.node(&node);
-            }
-            Err(bad) => self.bad(&bad),
-        }
+        self.lines(text, "");
         self.finish()
+    }
+
+    /// Runs the lines of a text, each before the next one is read. What is wrong with it is said with `of` before it.
+    pub(super) fn lines(&mut self, text: &str, of: &str) -> i32 {
+        for line in Script::new(text, false) {
+            match line {
+                Ok(node) => self.node(&node),
+                Err(bad) => self.bad(&bad, of),
+            };
+            if self.flow.is_some() {
+                break;
+            }
+        }
+        self.last
     }
 
     /// Reads commands from standard input, line by line, and runs each when it is whole.
@@ -251,13 +174,12 @@ impl Shell {
             let line = self.io.stdin.read_line();
             let at_end = line.is_none();
             text.push_str(&String::from_utf8_lossy(&line.unwrap_or_default()));
-            match parse::script(&text) {
-                Err(BadScript::Incomplete) if !at_end => continue,
-                Ok(node) => {
-                    self.node(&node);
-                }
-                Err(bad) => self.bad(&bad),
-            }
+            match Script::new(&text, !at_end).next() {
+                Some(Err(BadScript::Incomplete(..))) if !at_end => continue,
+                Some(Ok(node)) => self.node(&node),
+                Some(Err(bad)) => self.bad(&bad, ""),
+                None => self.last,
+            };
             text.clear();
             if at_end {
                 break;
@@ -266,22 +188,19 @@ impl Shell {
         self.finish()
     }
 
-    fn bad(&mut self, bad: &BadScript) {
-        match bad {
-            BadScript::Incomplete => self.fault("Syntax error: end of file unexpected"),
-            BadScript::Syntax(line, what) => {
-                self.line = *line;
-                self.fault(&format!("Syntax error: {what}"));
-            }
-        }
+    fn bad(&mut self, bad: &BadScript, of: &str) -> i32 {
+        let (BadScript::Incomplete(line, what) | BadScript::Syntax(line, what)) = bad;
+        self.line = *line;
+        self.fault(&format!("{of}Syntax error: {what}"));
         (self.last, self.flow) = (2, Some(Flow::Exit));
+        2
     }
 
     fn finish(&mut self) -> i32 {
         let status = self.last;
         self.flow = None;
-        if let Some(Ok(node)) = self.options.on_exit.take().map(|text| parse::script(&text)) {
-            self.node(&node);
+        if let Some(text) = self.options.on_exit.take() {
+            self.lines(&text, "");
         }
         status
     }
@@ -304,7 +223,7 @@ impl Shell {
 
     /// Runs one node; the status is also kept in `last`.
     pub(super) fn node(&mut self, node: &Node) -> i32 {
-        if self.world.cancelled() || self.world.spent.fetch_add(1, Ordering::Relaxed) > BUDGET {
+        if self.world.cancelled() || !self.world.spend() {
             (self.flow, self.last) = (Some(Flow::Exit), 137);
             return 137;
         }
@@ -607,81 +526,6 @@ impl Shell {
             return self.last;
         }
         status
-    }
-
-    /// Opens redirections in order; false and a message when one cannot be.
-    fn redirect(&mut self, redirects: &[Redirect]) -> bool {
-        redirects.iter().all(|redirect| self.redirect_one(redirect))
-    }
-
-    fn redirect_one(&mut self, redirect: &Redirect) -> bool {
-        let (Target::Read(word) | Target::Write(word) | Target::Append(word) | Target::Dup(word) | Target::Here(word)) = &redirect.to;
-        let Some(name) = self.expand_one(word) else { return false };
-        let opened = match &redirect.to {
-            Target::Here(_) => Some((Some(Input::bytes(name.into_bytes())), None)),
-            Target::Dup(_) => self.dup(&name),
-            Target::Read(_) => self.open_read(&name).map(|input| (Some(input), None)),
-            to => self.open_write(&name, matches!(to, Target::Append(_))).map(|sink| (None, Some(sink))),
-        };
-        match (redirect.fd, opened) {
-            (0, Some((Some(input), _))) => self.io.stdin = input,
-            (1, Some((_, Some(sink)))) => self.io.stdout = sink,
-            (2, Some((_, Some(sink)))) => self.io.stderr = sink,
-            (_, None) => return false,
-            _ => {
-                self.fault(&format!("{}: Bad file descriptor", redirect.fd));
-                return false;
-            }
-        }
-        true
-    }
-
-    fn dup(&self, name: &str) -> Option<(Option<Input>, Option<Sink>)> {
-        match name {
-            "0" => Some((Some(self.io.stdin.clone()), None)),
-            "1" => Some((None, Some(self.io.stdout.clone()))),
-            "2" => Some((None, Some(self.io.stderr.clone()))),
-            "-" => Some((Some(Input::new(Source::Empty)), Some(Sink::Null))),
-            _ => {
-                self.fault(&format!("{name}: Bad file descriptor"));
-                None
-            }
-        }
-    }
-
-    fn open_read(&self, name: &str) -> Option<Input> {
-        match self.world.read(&self.path(name)) {
-            Ok(bytes) => Some(Input::bytes(bytes)),
-            Err(error) => {
-                let why = if error == FileError::NotFound { "No such file".to_owned() } else { error.to_string() };
-                self.fault(&format!("cannot open {name}: {why}"));
-                None
-            }
-        }
-    }
-
-    fn open_write(&self, name: &str, append: bool) -> Option<Sink> {
-        let path = self.path(name);
-        match path.as_str() {
-            "/dev/null" => return Some(Sink::Null),
-            "/dev/stdout" | "/dev/fd/1" => return Some(self.io.stdout.clone()),
-            "/dev/stderr" | "/dev/fd/2" => return Some(self.io.stderr.clone()),
-            _ => {}
-        }
-        let mode = self.new_mode(0o666);
-        let opened = self.world.files(|files| {
-            let there = files.stat(&path).is_ok();
-            if append && there { files.append(&path, &[], mode)? } else { files.write(&path, Vec::new(), mode)? }
-            files.resolve(&path, true)
-        });
-        match opened {
-            Ok(real) => Some(Sink::File(self.world.clone(), real)),
-            Err(error) => {
-                let why = if error == FileError::NotFound { "Directory nonexistent".to_owned() } else { error.to_string() };
-                self.fault(&format!("cannot create {name}: {why}"));
-                None
-            }
-        }
     }
 }
 

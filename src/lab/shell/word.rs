@@ -1,8 +1,11 @@
 //! Text to tree: the shell's words.
 
-use super::parse::{BadScript, Parser};
-use super::tree::{Op, Piece, Word};
+use super::parse::{BadScript, Parser, Script};
+use super::tree::{Node, Op, Piece, Word};
 
+const UNTERMINATED: &str = "Unterminated quoted string";
+const BACKQUOTE: &str = "EOF in backquote substitution";
+const MISSING_BRACE: &str = "Missing '}'";
 const META: &str = " \t\n;&|<>()";
 
 /// The body of a here-document as a word: with a quoted end it is text, else `$` works as inside double quotes.
@@ -66,7 +69,7 @@ impl Parser {
             match self.bump() {
                 Some('\'') => break,
                 Some(c) => text.push(c),
-                None => return Err(BadScript::Incomplete),
+                None => return Err(self.incomplete(UNTERMINATED)),
             }
         }
         word.push(Piece::Text { text, quoted: true });
@@ -78,7 +81,7 @@ impl Parser {
         loop {
             match self.bump() {
                 None if end.is_none() => return Ok(()),
-                None => return Err(BadScript::Incomplete),
+                None => return Err(self.incomplete(UNTERMINATED)),
                 c if c == end => return Ok(()),
                 Some('\\') => match self.peek() {
                     Some('\n') => {
@@ -140,7 +143,7 @@ impl Parser {
         let body = self.list(&[])?;
         match self.bump() {
             Some(')') => {}
-            None => return Err(BadScript::Incomplete),
+            None => return Err(self.early("\")\"")),
             Some(_) => return Err(BadScript::Syntax(self.line, "\";;\" unexpected".to_owned())),
         }
         word.push(Piece::Command { body: Box::new(body), quoted });
@@ -151,7 +154,7 @@ impl Parser {
         let mut text = String::new();
         loop {
             match self.bump() {
-                None => return Err(BadScript::Incomplete),
+                None => return Err(self.incomplete(BACKQUOTE)),
                 Some('`') => break,
                 Some('\\') => match self.bump() {
                     Some(c) if "$`\\".contains(c) => text.push(c),
@@ -159,12 +162,12 @@ impl Parser {
                         text.push('\\');
                         text.push(c);
                     }
-                    None => return Err(BadScript::Incomplete),
+                    None => return Err(self.incomplete(BACKQUOTE)),
                 },
                 Some(c) => text.push(c),
             }
         }
-        let body = super::parse::script(&text)?;
+        let body = Node::List(Script::new(&text, false).collect::<Result<_, _>>()?);
         word.push(Piece::Command { body: Box::new(body), quoted });
         Ok(())
     }
@@ -176,7 +179,7 @@ impl Parser {
         self.at += 2;
         loop {
             match self.bump() {
-                None => return Err(BadScript::Incomplete),
+                None => return Err(self.incomplete("Missing '))'")),
                 Some(')') if depth == 0 => break,
                 Some(c) => {
                     depth = if c == '(' { depth + 1 } else { depth - u32::from(c == ')') };
@@ -223,12 +226,12 @@ impl Parser {
                 self.at += usize::from(longest);
                 Op::Trim { back: sign == '%', longest, pattern: self.braced_word(false)? }
             }
-            None => return Err(BadScript::Incomplete),
+            None => return Err(self.incomplete(MISSING_BRACE)),
             _ => return Err(BadScript::Syntax(self.line, "Bad substitution".to_owned())),
         };
         match self.bump() {
             Some('}') => Ok(Piece::Var { name, op, quoted }),
-            _ => Err(BadScript::Incomplete),
+            _ => Err(self.incomplete(MISSING_BRACE)),
         }
     }
 
@@ -237,7 +240,10 @@ impl Parser {
         if quoted {
             for piece in &mut word {
                 match piece {
-                    Piece::Text { quoted, .. } | Piece::Var { quoted, .. } | Piece::Command { quoted, .. } | Piece::Arith { quoted, .. } => *quoted = true,
+                    Piece::Text { quoted, .. }
+                    | Piece::Var { quoted, .. }
+                    | Piece::Command { quoted, .. }
+                    | Piece::Arith { quoted, .. } => *quoted = true,
                 }
             }
         }

@@ -35,6 +35,8 @@ struct Open {
     env: Vec<(String, String)>,
     stdin: Option<mpsc::UnboundedSender<Vec<u8>>>,
     cancel: Arc<AtomicBool>,
+    /// This side has closed it. russh forgets such a channel at once and calls no `channel_close` when the far end answers.
+    closed: Arc<AtomicBool>,
 }
 
 impl Drop for Open {
@@ -66,9 +68,17 @@ impl Login {
         let mut world = World::new(Arc::clone(&self.machine), &self.user, commands::find);
         world.cancel = Arc::clone(&open.cancel);
         let env = std::mem::take(&mut open.env);
-        let io = Io { stdin: Input::new(Source::Remote(input, Vec::new())), stdout: Sink::RemoteOut(far.clone()), stderr: Sink::RemoteErr(far.clone()) };
-        std::thread::Builder::new().name("lab-ssh".to_owned()).stack_size(STACK).spawn(move || run(world, io, &task, (&env, &far))).map_err(russh::Error::IO)?;
-        tokio::spawn(forward(session.handle(), id, output));
+        let io = Io {
+            stdin: Input::new(Source::Remote(input, Vec::new())),
+            stdout: Sink::RemoteOut(far.clone()),
+            stderr: Sink::RemoteErr(far.clone()),
+        };
+        std::thread::Builder::new()
+            .name("lab-ssh".to_owned())
+            .stack_size(STACK)
+            .spawn(move || run(world, io, &task, (&env, &far)))
+            .map_err(russh::Error::IO)?;
+        tokio::spawn(forward(session.handle(), id, output, Arc::clone(&open.closed)));
         session.channel_success(id)
     }
 }
@@ -95,7 +105,7 @@ fn run(world: World, io: Io, task: &Task, with: (&[(String, String)], &mpsc::Sen
 }
 
 /// Carries output to the far end until every writer is gone, those in the background too.
-async fn forward(handle: Handle, id: ChannelId, mut output: mpsc::Receiver<Sent>) {
+async fn forward(handle: Handle, id: ChannelId, mut output: mpsc::Receiver<Sent>, closed: Arc<AtomicBool>) {
     while let Some(sent) = output.recv().await {
         let gone = match sent {
             Sent::Out(bytes) => handle.data(id, bytes).await.is_err(),
@@ -109,24 +119,38 @@ async fn forward(handle: Handle, id: ChannelId, mut output: mpsc::Receiver<Sent>
     }
     // Errors mean that the connection is gone, and the channel with it.
     handle.eof(id).await.ok();
+    // Before the far end can hear of it: it may ask for the next channel at once.
+    closed.store(true, Ordering::Relaxed);
     handle.close(id).await.ok();
 }
 
 impl Handler for Login {
     type Error = russh::Error;
 
+    /// Practice needs no key: a fresh machine has none.
+    async fn auth_none(&mut self, user: &str) -> Result<Auth, russh::Error> {
+        user.clone_into(&mut self.user);
+        Ok(if self.machine.faults().refuse_login { Auth::reject() } else { Auth::Accept })
+    }
+
     async fn auth_publickey(&mut self, user: &str, _key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
         user.clone_into(&mut self.user);
         Ok(if self.machine.faults().refuse_login { Auth::reject() } else { Auth::Accept })
     }
 
-    async fn channel_open_session(&mut self, channel: Channel<Msg>, reply: ChannelOpenHandle, _session: &mut Session) -> Result<(), russh::Error> {
+    async fn channel_open_session(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        self.channels.retain(|_, open| !open.closed.load(Ordering::Relaxed));
         if self.channels.len() >= MAX_SESSIONS {
             reply.reject(ChannelOpenFailure::ConnectFailed).await;
             return Ok(());
         }
         let id = channel.id();
-        self.channels.insert(id, Open { channel: Some(channel), env: Vec::new(), stdin: None, cancel: Arc::default() });
+        self.channels.insert(id, Open { channel: Some(channel), env: Vec::new(), stdin: None, cancel: Arc::default(), closed: Arc::default() });
         reply.accept().await;
         Ok(())
     }
@@ -157,7 +181,6 @@ impl Handler for Login {
         Ok(())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "russh's own signature")]
     async fn pty_request(
         &mut self,
         id: ChannelId,

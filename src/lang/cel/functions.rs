@@ -1,7 +1,5 @@
 //! The functions that expressions may call: names, numbers of arguments, and what they give.
 
-#![allow(dead_code, reason = "the checker that reads the types follows")]
-
 use crate::lang::types::Kind;
 
 /// One function.

@@ -23,6 +23,8 @@ pub(in crate::lang) mod text;
 #[cfg(test)]
 mod conformance_tests;
 #[cfg(test)]
+mod cost_tests;
+#[cfg(test)]
 mod eval_tests;
 #[cfg(test)]
 pub(in crate::lang) mod fake;

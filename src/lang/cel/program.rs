@@ -1,7 +1,5 @@
 //! A compiled expression, shared by all places that hold the same text.
 
-#![allow(dead_code, reason = "the checker that reads the tree follows")]
-
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use crate::lang::cel::text::Written;
 use crate::lang::template::{Absent, Scope, Seen};
 use crate::name::ResourceName;
 use crate::secret::{Origin, Secret};
-use crate::source::{Diagnostic, Span};
+use crate::source::{Diagnostic, Fault, Severity, Span};
 use crate::value::{Map, Value};
 
 /// One evaluation's view of its scope.
@@ -219,7 +219,8 @@ impl<'s> Resolver<'s> {
                 // `attributes.ip`: history may know since when the field is gone.
                 let told = (at == 1 && site.path[0] == "attributes").then(|| self.scope.why_missing(name, key)).flatten();
                 if let Some(told) = told {
-                    return self.refuse(Diagnostic::yours(told).at(span, ""));
+                    let help = format!("when the machine tells it again, `pmx build {name}` reads it");
+                    return self.refuse(Diagnostic::new(Severity::Error, Fault::Theirs, told).at(span, "").help(help));
                 }
                 let inside = if at <= 1 { name.to_string() } else { format!("`{}` of {name}", site.path[1..at].join(".")) };
                 self.refuse(no_field(&inside, key, &fields, null).at(span, ""))

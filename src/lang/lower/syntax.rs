@@ -8,6 +8,8 @@ use crate::source::{Diagnostic, Source, Span};
 
 /// Largest file that is read, in bytes.
 const LARGEST: usize = 32 << 20;
+/// How many lines before an error are searched for its cause.
+const LOOK_BACK: usize = 50;
 /// Syntax errors after these are echoes of the first ones.
 const MOST: usize = 5;
 
@@ -25,6 +27,7 @@ pub(in crate::lang) fn parse(source: &Arc<Source>) -> Result<toml::Spanned<DeTab
     let mut last_line = 0;
     for error in errors {
         let range = error.span().unwrap_or(source.text.len()..source.text.len());
+        let range = culprit(&source.text, range);
         let line = source.line_column(range.start).0;
         // One slip makes the parser complain several times about one line.
         if line != last_line && complaints.len() < MOST {
@@ -33,6 +36,62 @@ pub(in crate::lang) fn parse(source: &Arc<Source>) -> Result<toml::Spanned<DeTab
         last_line = line;
     }
     Err(complaints)
+}
+
+/// Where a bracket was opened that the parser missed only lines later: the last line before with more of them opened than closed.
+fn culprit(text: &str, range: std::ops::Range<usize>) -> std::ops::Range<usize> {
+    let mut at = range.start.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    let line_start = text[..at].rfind('\n').map_or(0, |at| at + 1);
+    let line = text[line_start..].lines().next().unwrap_or_default().trim_start();
+    // Only where the error stands at what looks like the beginning of something new.
+    let begins = line.is_empty() || line.starts_with('[') || line.contains('=');
+    if !begins || at > line_start + line.len() {
+        return range;
+    }
+    let mut end = line_start;
+    let mut closed = 0;
+    for _ in 0..LOOK_BACK {
+        if end == 0 {
+            break;
+        }
+        let start = text[..end - 1].rfind('\n').map_or(0, |at| at + 1);
+        let left = left_open(&text[start..end]);
+        if left + closed > 0 {
+            return start..text[start..end].trim_end().len() + start;
+        }
+        closed += left;
+        end = start;
+    }
+    range
+}
+
+/// How many brackets a line leaves open; an open string counts as one, and what a line closes of others counts against it.
+fn left_open(line: &str) -> i32 {
+    let mut open = 0;
+    let mut rest = line.trim_end();
+    while let Some(c) = rest.chars().next() {
+        rest = &rest[c.len_utf8()..];
+        match c {
+            '#' => return open,
+            '[' | '{' => open += 1,
+            ']' | '}' => open -= 1,
+            '"' | '\'' => {
+                let mut escaped = false;
+                let end = rest.char_indices().find(|(_, other)| {
+                    let ends = *other == c && !escaped;
+                    escaped = c == '"' && *other == '\\' && !escaped;
+                    ends
+                });
+                let Some((at, _)) = end else { return open + 1 };
+                rest = &rest[at + 1..];
+            }
+            _ => {}
+        }
+    }
+    open
 }
 
 fn plain(error: &toml::de::Error, span: &Span) -> Diagnostic {

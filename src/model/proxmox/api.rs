@@ -263,7 +263,7 @@ impl<'a> Api<'a> {
             Method::Delete => "DELETE",
         };
         let write = ask.method != Method::Get;
-        ApiError { host: self.host().to_owned(), request: format!("{verb} {}", ask.path), write, kind }
+        ApiError { host: self.host().to_owned(), request: format!("{verb} {}", ask.path), write, kind: Box::new(kind) }
     }
 }
 
@@ -297,7 +297,7 @@ pub struct ApiError {
     /// Whether the request was meant to change something.
     pub write: bool,
     /// What came instead.
-    pub kind: ErrorKind,
+    pub kind: Box<ErrorKind>,
 }
 
 /// What came instead of an answer.
@@ -340,7 +340,7 @@ pub enum ErrorKind {
 impl ApiError {
     /// The server's own reason, empty when there was no answer.
     pub fn reason(&self) -> &str {
-        match &self.kind {
+        match &*self.kind {
             ErrorKind::Refused { reason, .. } | ErrorKind::Unclear { reason, .. } => reason,
             _ => "",
         }
@@ -348,13 +348,13 @@ impl ApiError {
 
     /// The status of a clear refusal.
     pub const fn refused(&self) -> Option<u16> {
-        if let ErrorKind::Refused { status, .. } = &self.kind { Some(*status) } else { None }
+        if let ErrorKind::Refused { status, .. } = &*self.kind { Some(*status) } else { None }
     }
 
     /// Whether the request may have acted all the same.
     pub const fn maybe_acted(&self) -> bool {
         self.write
-            && match &self.kind {
+            && match &*self.kind {
                 ErrorKind::Unclear { .. } | ErrorKind::Garbage { .. } => true,
                 ErrorKind::NoAnswer(error) => !error.certainly_not_sent(),
                 ErrorKind::Refused { .. } | ErrorKind::Credential(_) => false,
@@ -364,7 +364,7 @@ impl ApiError {
     /// Whether asking the same again may well succeed: the answer was lost, not refused.
     pub const fn passing(&self) -> bool {
         matches!(
-            &self.kind,
+            &*self.kind,
             ErrorKind::Unclear { .. }
                 | ErrorKind::NoAnswer(HttpError::Connect { .. } | HttpError::Deadline { .. } | HttpError::Broken { .. })
         )
@@ -388,7 +388,7 @@ impl From<ApiError> for Failure {
     fn from(error: ApiError) -> Self {
         let maybe = error.maybe_acted();
         let help = help(&error);
-        let message = match error.kind {
+        let message = match *error.kind {
             ErrorKind::Credential(failure) => return *failure,
             _ => error.to_string(),
         };
@@ -404,7 +404,7 @@ fn help(error: &ApiError) -> Option<String> {
             "the account lacks {privilege} on {path}: `pveum acl modify {path} --users USER@REALM --roles PVEVMAdmin` (for a token: --tokens 'USER@REALM!ID')"
         ));
     }
-    match &error.kind {
+    match &*error.kind {
         ErrorKind::Refused { status: 401, .. } => {
             Some("log in again, or check that the API token exists and its secret is right".to_owned())
         }

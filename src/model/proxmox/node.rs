@@ -290,7 +290,7 @@ fn read_login(api: &Api<'_>, user: &str, answer: &Json) -> Result<(String, Secre
 
 /// Proxmox says only `authentication failure`, whatever was wrong: the usual causes, and what its clock shows.
 fn refused(api: &Api<'_>, user: &str, error: ApiError) -> Failure {
-    let ErrorKind::Refused { status: 401, date, .. } = &error.kind else { return error.into() };
+    let ErrorKind::Refused { status: 401, date, .. } = &*error.kind else { return error.into() };
     let realm = user.split_once('@').map_or("none", |(_, realm)| realm);
     let mut help = format!(
         "one of: the password is wrong; the realm is ({realm}: `pam` for the node's own accounts, `pve` for Proxmox's); the account is disabled, expired or \

@@ -178,7 +178,8 @@ impl Watch<'_> {
             }
             self.next += rows.len() as u64;
             let full = rows.len() as u64 == PAGE;
-            for line in rows {
+            // The last line of a log repeats the exit status, which the outcome or the failure tells.
+            for line in rows.into_iter().filter(|line| !line.starts_with("TASK ")) {
                 self.api.ctx.reporter.line(Stream::Log, &line);
                 self.lines.push(line);
             }
@@ -226,8 +227,6 @@ impl Watch<'_> {
     }
 
     fn tail(&self) -> Vec<String> {
-        let own = |line: &&String| !line.starts_with("TASK ");
-        let kept: Vec<String> = self.lines.iter().filter(own).cloned().collect();
-        kept[kept.len().saturating_sub(TAIL)..].to_vec()
+        self.lines[self.lines.len().saturating_sub(TAIL)..].to_vec()
     }
 }

@@ -13,7 +13,7 @@ const NODE: &str = "/nodes/keeb-dev-02";
 
 #[tokio::test]
 async fn stop_and_start_of_a_vm_bring_its_agent_and_address_back() {
-    let bench = Bench::start(Seed::Fleet).await;
+    let bench = Bench::start_with(Seed::Fleet, |options| options.pace = 0.1).await;
     let root = bench.root().await;
     let agent = format!("{NODE}/qemu/107/agent/network-get-interfaces");
     let before = root.call("GET", &agent, &[]).await.data();
@@ -46,7 +46,7 @@ async fn stop_and_start_of_a_vm_bring_its_agent_and_address_back() {
 
 #[tokio::test]
 async fn a_vm_is_created_empty_filled_by_its_task_and_gone_after_delete() {
-    let bench = Bench::start(Seed::Fleet).await;
+    let bench = Bench::start_with(Seed::Fleet, |options| options.pace = 0.3).await;
     let root = bench.root().await;
     let pairs = [
         ("vmid", "200"),

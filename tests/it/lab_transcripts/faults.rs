@@ -59,6 +59,8 @@ async fn without_rights_lists_are_empty_and_single_vms_refused() {
     let grant = [("path", "/vms"), ("roles", "PVEVMUser"), ("tokens", "root@pam!sep")];
     assert_eq!(root.call("PUT", "/access/acl", &grant).await.status(), 200);
     assert_eq!(list(&format!("{NODE}/qemu")).await.data().as_array().unwrap().len(), 10);
+    let address = list(&format!("{NODE}/qemu/107/agent/network-get-interfaces")).await;
+    assert_eq!(address.reason(), "Permission check failed (/vms/107, VM.Monitor)", "seeing a VM is not enough to see its address");
     bench.control().await.set_fault(kind("no-rights"), None).await.unwrap();
     let empty = root.call("GET", &format!("{NODE}/qemu"), &[]).await;
     assert_eq!((empty.status(), empty.data()), (200, json!([])), "even root sees nothing, and no error says why");
@@ -159,6 +161,33 @@ async fn a_missing_program_in_the_guest_breaks_the_answer() {
     bench.control().await.set_fault(kind("agent-absent"), Some(107)).await.unwrap();
     let silent = root.call("POST", &format!("{NODE}/qemu/107/agent/ping"), &[]).await;
     assert_eq!(silent.reason(), "QEMU guest agent is not running");
+}
+
+#[tokio::test]
+async fn programs_and_files_of_the_guest_are_reached_through_its_agent() {
+    let bench = Bench::start(Seed::Fleet).await;
+    let root = bench.root().await;
+    let agent = format!("{NODE}/qemu/107/agent");
+    let words = [("command", "/bin/sh"), ("command", "-c"), ("command", "echo hi; cat /etc/hostname >&2; exit 3")];
+    let pid = root.call("POST", &format!("{agent}/exec"), &words).await.data()["pid"].to_string();
+    let mut ended = json!(null);
+    for _ in 0..200 {
+        ended = root.call("GET", &format!("{agent}/exec-status"), &[("pid", &pid)]).await.data();
+        if ended["exited"] == 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(
+        ended,
+        json!({"exited": 1, "exitcode": 3, "out-data": "hi\n", "out-truncated": 0, "err-data": "calamity\n", "err-truncated": 0})
+    );
+    let unknown = root.call("GET", &format!("{agent}/exec-status"), &[("pid", "1")]).await;
+    assert_eq!(unknown.reason(), "Agent error: Invalid parameter 'pid'");
+    let missing = root.call("GET", &format!("{agent}/file-read"), &[("file", "/tmp/nosuch")]).await;
+    assert_eq!(missing.reason(), "Agent error: failed to open file '/tmp/nosuch' (mode: 'r'): No such file or directory");
+    assert_eq!(root.call("POST", &format!("{agent}/file-write"), &[("file", "/root/x"), ("content", "a=b;c")]).await.status(), 200);
+    assert_eq!(root.call("GET", &format!("{agent}/file-read"), &[("file", "/root/x")]).await.data()["content"], "a=b;c");
 }
 
 #[tokio::test]

@@ -1,8 +1,12 @@
 //! The SSH hosts behind the VMs' addresses: there exactly while their VM is up.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use russh::client;
+use russh::keys::ssh_key::private::Ed25519Keypair;
+use russh::keys::{PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
@@ -96,4 +100,75 @@ async fn the_host_key_of_a_machine_outlives_the_lab() {
     until(&bench, 100, false).await;
     let bench = bench.restart(Seed::Fleet).await;
     assert_eq!(key(&bench).unwrap(), first);
+}
+
+struct Trusting;
+
+impl client::Handler for Trusting {
+    type Error = russh::Error;
+
+    async fn check_server_key(&mut self, _key: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {
+        Ok(true)
+    }
+}
+
+async fn session(at: SocketAddr) -> client::Handle<Trusting> {
+    let mut session = client::connect(Arc::new(client::Config::default()), at, Trusting).await.unwrap();
+    let key = PrivateKey::from(Ed25519Keypair::from_seed(&[5; 32]));
+    let auth = session.authenticate_publickey("root", PrivateKeyWithHashAlg::new(Arc::new(key), None)).await.unwrap();
+    assert!(auth.success());
+    session
+}
+
+async fn run(session: &client::Handle<Trusting>, command: &str) -> String {
+    let mut channel = session.channel_open_session().await.unwrap();
+    channel.exec(true, command).await.unwrap();
+    let mut out = Vec::new();
+    while let Some(message) = channel.wait().await {
+        if let russh::ChannelMsg::Data { data } = message {
+            out.extend_from_slice(&data);
+        }
+    }
+    String::from_utf8(out).unwrap()
+}
+
+#[tokio::test]
+async fn a_connection_carries_more_commands_than_sessions_at_a_time() {
+    let bench = Bench::start(Seed::Fleet).await;
+    let at = until(&bench, 107, true).await.ssh.unwrap();
+    let session = session(at).await;
+    for count in 0..25 {
+        assert_eq!(run(&session, &format!("echo {count}")).await, format!("{count}\n"));
+    }
+}
+
+#[tokio::test]
+async fn what_a_netbooted_vm_holds_in_memory_is_gone_after_a_reboot_from_within() {
+    let bench = Bench::start(Seed::Fleet).await;
+    let root = bench.root().await;
+    let pairs = [("vmid", "210"), ("name", "diskless"), ("net0", "virtio,bridge=vmbr0"), ("boot", "order=net0"), ("agent", "1")];
+    assert_eq!(root.task("POST", &format!("{NODE}/qemu"), &pairs).await, "OK");
+    assert_eq!(root.task("POST", &format!("{NODE}/qemu/210/status/start"), &[]).await, "OK");
+    let first = session(until(&bench, 210, true).await.ssh.unwrap()).await;
+    assert_eq!(run(&first, "echo here > /root/x; cat /root/x").await, "here\n");
+    run(&first, "reboot").await;
+    until(&bench, 210, false).await;
+    let second = session(until(&bench, 210, true).await.ssh.unwrap()).await;
+    assert_eq!(run(&second, "cat /root/x 2>/dev/null; echo end").await, "end\n");
+    run(&second, "poweroff").await;
+    until(&bench, 210, false).await;
+    assert_eq!(root.call("GET", &format!("{NODE}/qemu/210/status/current"), &[]).await.data()["status"], "stopped");
+}
+
+#[tokio::test]
+async fn the_state_file_is_whole_at_every_moment() {
+    let bench = Bench::start(Seed::Fleet).await;
+    let mut control = bench.control().await;
+    let path = bench.dir.path().join("world.json");
+    for round in 0..60 {
+        control.tinker(101, Tinker::Name(format!("round-{round}"))).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(4)).await;
+        let world: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).expect("a whole file, old or new");
+        assert_eq!(world["vms"].as_object().unwrap().len(), 10);
+    }
 }

@@ -49,7 +49,7 @@ const EXCLUDED: &[Excluded] = &[
 const HISTORY: &[&str] = &["GET /nodes/pve/qemu/100/rrddata -d timeframe=hour"];
 
 /// Waits are this share of real ones: long enough that a task can be seen running, short enough for a test.
-const PACE: f64 = 0.04;
+const PACE: f64 = 0.06;
 
 fn transcripts() -> Option<String> {
     let named = std::env::var("PMX_TRANSCRIPTS").map(PathBuf::from).ok();

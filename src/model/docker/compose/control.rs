@@ -49,7 +49,7 @@ pub(super) async fn start(ctx: &Context, call: Call) -> Result<Outcome, Failure>
     let new = after.containers.iter().filter(|c| c.runs() && !ids(&before).contains(&c.id)).map(|c| c.service.clone());
     let new: BTreeSet<String> = new.collect();
     let what = if new.is_empty() {
-        Outcome::unchanged(format!("{} of {} run already", names(&after.running()), ctx.who.def))
+        Outcome::unchanged(format!("already running: {}", names(&after.running())))
     } else {
         Outcome::changed(format!("started {}", names(&new)))
     };

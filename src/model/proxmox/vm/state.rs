@@ -1,4 +1,5 @@
 //! What pmx knows of one VM: its whole state without anything that changes by itself, so that an unchanged VM is the same content each time.
+// tidy: fields ≤ 13, because a version holds the whole state of a VM, under the names that users' expressions read
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,0 +1,82 @@
+//! The main job in the practice fleet: what README's first command does, what it says, and what it refuses to do.
+
+use serde_json::Value as Json;
+
+use super::fleet::{CALAMITY, Fleet, effects, logins};
+use super::sandbox::Ran;
+
+/// What a run said, without how long each step took: a short step has no time behind it.
+pub fn story(ran: &Ran) -> String {
+    ran.snapshot().lines().map(|line| line.strip_suffix("  [took]").unwrap_or(line)).collect::<Vec<_>>().join("\n")
+}
+
+fn container(inside: &Json) -> &Json {
+    &inside["docker"]["containers"]["tmodloader"]
+}
+
+#[test]
+fn players_are_warned_then_the_world_is_saved_then_the_vm_is_shut_down() {
+    let fleet = Fleet::new();
+    let first = fleet.build(&["stop-calamity"]).exits(0);
+    assert_eq!(first.stdout, "", "the story goes to standard error");
+    insta::assert_snapshot!(story(&first), @"");
+    assert_eq!(fleet.vm(CALAMITY).ssh, None);
+    let inside = fleet.inside_once(CALAMITY, "the game has saved", |inside| container(inside)["world"]["saved_at"].as_i64() > Some(0));
+    let said: Vec<&str> = container(&inside)["world"]["said"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
+    assert_eq!(said[0], "The server shuts down in 1 second");
+    assert_eq!(container(&inside)["state"]["stopped_by_hand"], true, "docker compose stopped it, no power cut did");
+    assert_eq!(container(&inside)["state"]["exit_code"], 0);
+    let requests = fleet.requests();
+    assert_eq!(effects(&requests), ["POST /nodes/keeb-dev-02/qemu/107/status/shutdown"], "a shutdown, and nothing else");
+    assert_eq!(logins(&requests), 1);
+
+    let second = fleet.build(&["stop-calamity"]).exits(0);
+    insta::assert_snapshot!(story(&second), @"");
+    let requests = fleet.requests();
+    assert!(effects(&requests).is_empty(), "{requests:?}");
+    assert_eq!(logins(&requests), 0, "one login in both runs together");
+}
+
+/// The old system stopped half of it, with a host called `null`.
+#[test]
+fn a_running_vm_without_a_known_address_stops_the_run_before_anything_is_stopped() {
+    let fleet = Fleet::up();
+    fleet.fault("agent-absent", Some(CALAMITY));
+    let ran = fleet.build(&["stop-calamity"]).exits(1);
+    insta::assert_snapshot!(story(&ran), @"");
+    assert!(effects(&fleet.requests()).is_empty());
+    assert!(fleet.vm(CALAMITY).ssh.is_some(), "it still runs");
+    fleet.heal();
+    fleet.build(&["testVmSsh.exec", "-i", "vmName=calamity", "-i", "command=docker ps -q --filter name=tmodloader"]).exits(0);
+    let shown = fleet.pmx(&["show", "testVmSsh/result/result", "--json"]).exits(0).json();
+    assert_ne!(shown["attributes"]["stdout"], "", "the container still runs: {shown}");
+}
+
+/// As above, with an address in the store that may be somebody else's by now.
+#[test]
+fn an_address_from_an_earlier_run_is_not_used_when_the_agent_is_silent_now() {
+    let fleet = Fleet::up();
+    fleet.build(&["sync-fleet"]).exits(0);
+    fleet.fault("agent-absent", Some(CALAMITY));
+    fleet.requests();
+    let ran = fleet.build(&["stop-calamity"]).exits(1);
+    assert!(effects(&fleet.requests()).is_empty(), "{ran}");
+    ran.says("ip");
+}
+
+#[test]
+fn reboot_is_stop_then_start() {
+    let fleet = Fleet::up();
+    let ran = fleet.build(&["reboot-calamity", "--json"]).exits(0);
+    let events: Vec<Json> = ran.stdout.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
+    let finished: Vec<&str> =
+        events.iter().filter(|event| event["event"] == "action-finished").filter_map(|event| event["step"].as_str()).collect();
+    let at = |end: &str| finished.iter().position(|step| step.ends_with(end)).unwrap_or_else(|| panic!("no {end} in {finished:?}"));
+    assert!(at("warn-players") < at("stop-terraria") && at("stop-terraria") < at("stop-vm"), "{finished:?}");
+    assert!(at("stop-vm") < at("vm/start") && at("vm/start") < at("start-terraria"), "{finished:?}");
+    let requests = fleet.requests();
+    let effects = effects(&requests);
+    assert_eq!(effects, ["POST /nodes/keeb-dev-02/qemu/107/status/shutdown", "POST /nodes/keeb-dev-02/qemu/107/status/start"]);
+    let inside = fleet.inside_once(CALAMITY, "the game runs again", |inside| container(inside)["state"]["status"] == "running");
+    assert_eq!(container(&inside)["state"]["exit_code"], 0);
+}

@@ -12,7 +12,7 @@ use crate::source::{Diagnostic, Severity};
 
 /// `pmx init`.
 pub fn init(front: &Front, args: &InitArgs, out: &mut Out) -> Result<Exit, Vec<Diagnostic>> {
-    let written = init::init(&front.cwd.join(&args.directory)).map_err(|d| vec![d])?;
+    let written = init::init(&front.cwd.join(&args.place)).map_err(|d| vec![d])?;
     if out.json {
         out.json(&written);
         return Ok(Exit::Done);

@@ -106,11 +106,20 @@ pub async fn build(front: &Front, request: Request) -> Result<Report, Vec<Diagno
     });
     engine.refresher.attach(&engine);
     herald.tell(started);
+    let hearing = tokio::spawn(tell_of_stopping(request.stop.clone(), herald.clone()));
     let ran = drive::drive(Arc::clone(&engine), graph).await;
+    hearing.abort();
     // What was cancelled ends on its host before the leases do.
     engine.wire.ssh.settle().await;
     finish(&engine, &ran).await.map_err(|e| vec![ours(&e)])?;
     Ok(Report { run, ran })
+}
+
+/// Tells once that the run was asked to end.
+async fn tell_of_stopping(mut stop: watch::Receiver<Stop>, herald: Herald) {
+    if stop.wait_for(|stop| *stop != Stop::No).await.is_ok() {
+        herald.tell(Event::Stopping { by: "interrupted".to_owned() });
+    }
 }
 
 fn ours(error: &StoreError) -> Diagnostic {

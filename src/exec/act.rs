@@ -236,9 +236,7 @@ async fn run(engine: &Arc<Engine>, action: &Action, ready: Ready, began: Time) -
             }
         }
         Err(failure) => {
-            let clean = |text: &String| engine.herald.redacted(text);
-            let (help, tail) = (failure.help.as_ref().map(clean), failure.tail.iter().map(clean).collect());
-            let failure = Failure { message: clean(&failure.message), help, tail, ..failure };
+            let failure = Failure { message: engine.herald.redacted(&failure.message), ..failure };
             let begun = acts && failure.kind != FailureKind::Refused;
             keep::failed(engine, action, keep::Lost { attempt: ready.attempt, reads: ready.values.reads, failure: &failure, began, log })
                 .await;

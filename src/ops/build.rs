@@ -107,6 +107,8 @@ pub async fn build(front: &Front, request: Request) -> Result<Report, Vec<Diagno
     engine.refresher.attach(&engine);
     herald.tell(started);
     let ran = drive::drive(Arc::clone(&engine), graph).await;
+    // What was cancelled ends on its host before the leases do.
+    engine.wire.ssh.settle().await;
     finish(&engine, &ran).await.map_err(|e| vec![ours(&e)])?;
     Ok(Report { run, ran })
 }

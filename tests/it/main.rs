@@ -15,5 +15,6 @@ mod normal;
 mod process;
 mod real;
 mod real_smoke;
+mod real_types;
 mod sandbox;
 mod secrets;

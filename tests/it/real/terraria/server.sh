@@ -45,6 +45,8 @@ printf ': '
 while read -r word rest; do
   case $word in
     playing) list ;;
+    maxplayers) echo "Player limit: 8" ;;
+    version) echo "Terraria Server v1.4.4.9" ;;
     say) echo "<Server> $rest" ;;
     save) save ;;
     exit) save; exit 0 ;;

@@ -15,21 +15,21 @@ fn step(name: &str, call: &str, with: &str) -> String {
 #[tokio::test]
 async fn nothing_unresolved_reaches_a_method() {
     // Old system, 8 and 9: `${{ … }}` reached a shell, hosts arrived as the word null, and nobody said which key of which data was missing.
-    let told_by = async |with: &str| {
+    let told_by = async |kind: FailureKind, with: &str| {
         let rig = Rig::new(&step("a", "fleet.note", with));
         rig.gives("fleet.look", json!({"ip": null, "name": "a"}));
         let calls = rig.spy("a");
         let told = rig.run().await;
         assert!(calls.lock().unwrap().is_empty(), "{with}");
-        assert_eq!(told.ran.failures[0].1.kind, FailureKind::Yours);
+        assert_eq!(told.ran.failures[0].1.kind, kind, "{with}");
         told.of("a")
     };
-    let said = told_by("as = 'a', x = 'http://${{ model.fleet.resource.thing.a.attributes.ip }}/'").await;
+    let said = told_by(FailureKind::Yours, "as = 'a', x = 'http://${{ model.fleet.resource.thing.a.attributes.ip }}/'").await;
     assert_eq!(said, "failed: workflows/w.toml:4:36: null cannot stand inside a text");
-    let said = told_by("as = 'a', x = '${{ model.fleet.resource.thing.a.attributes.port }}'").await;
+    let said = told_by(FailureKind::Theirs, "as = 'a', x = '${{ model.fleet.resource.thing.a.attributes.port }}'").await;
     assert!(said.starts_with("failed: workflows/w.toml:4:"), "{said}");
     assert!(said.contains("fleet/thing/a has had no port since 2026-11-23T12:00:00.000Z, when run "), "{said}");
-    let said = told_by("as = 'a', x = '${{ model.fleet.resource.note.none.attributes.port }}'").await;
+    let said = told_by(FailureKind::Yours, "as = 'a', x = '${{ model.fleet.resource.note.none.attributes.port }}'").await;
     assert!(said.contains("no version of fleet/note/none yet"), "{said}");
 }
 

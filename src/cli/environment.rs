@@ -30,8 +30,20 @@ fn front(cli: &Cli, env: BTreeMap<String, String>) -> Result<Front, Diagnostic> 
     let home = env.get("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
     let config = env.get("XDG_CONFIG_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
     let config = config.or_else(|| home.as_ref().map(|home| home.join(".config")));
-    let user = env.get("USER").or_else(|| env.get("LOGNAME")).cloned().unwrap_or_else(|| "unknown".to_owned());
+    let user = env.get("USER").or_else(|| env.get("LOGNAME")).cloned().or_else(account).unwrap_or_else(|| "unknown".to_owned());
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned());
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("pmx"));
     Ok(Front { cwd, home, config, env, profile: cli.profile.clone(), actor: Actor::new("cli", &format!("{user}@{host}")), program })
+}
+
+/// The account's name by its number, where neither USER nor LOGNAME is set, as under cron and in containers.
+fn account() -> Option<String> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let id = status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().next()?.to_owned();
+    let accounts = std::fs::read_to_string("/etc/passwd").ok()?;
+    let fields = |line: &str| -> Option<(String, String)> {
+        let mut fields = line.split(':');
+        Some((fields.next()?.to_owned(), fields.nth(1)?.to_owned()))
+    };
+    accounts.lines().filter_map(fields).find(|(_, number)| *number == id).map(|(name, _)| name).or(Some(id))
 }

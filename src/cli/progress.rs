@@ -87,7 +87,9 @@ impl Live {
     }
 
     fn take(&mut self, event: &Event) {
-        for line in self.story.lines(event) {
+        // What is waited for stands in the live line of its action.
+        let told = matches!(event, Event::Phase { .. });
+        for line in self.story.lines(event).into_iter().filter(|_| !told) {
             // A closed terminal is no reason to end the run.
             let _ = self.bars.println(line);
         }

@@ -11,16 +11,17 @@ use std::sync::Arc;
 
 use tokio::task::{Id, JoinSet};
 
-use crate::event::{Ending, Event, RunState};
+use crate::event::{Ending, Event, RunState, Time};
 use crate::exec::act::{self, Done};
 use crate::exec::engine::{Engine, Stop};
-use crate::exec::evaluate;
-use crate::exec::state::{States, Verdict};
+use crate::exec::evaluate::{self, Items};
+use crate::exec::keep;
+use crate::exec::queue::Queue;
+use crate::exec::state::{States, Verdict, Wait};
 use crate::model::contract::{Failure, FailureKind};
 use crate::plan::expand;
-use crate::plan::graph::{Action, ActionId, Edge, Graph};
+use crate::plan::graph::{Action, ActionId, Conflict, Edge, Graph};
 use crate::source::Diagnostic;
-use crate::value::Value;
 
 /// How a run went.
 #[derive(Debug)]
@@ -42,79 +43,117 @@ impl Ran {
 
 enum Answer {
     Done(Done),
-    Items(Value),
+    Items(Result<Items, Failure>),
 }
 
 struct Driver {
     engine: Arc<Engine>,
     actions: Vec<Arc<Action>>,
     states: States,
+    queue: Queue,
     running: JoinSet<Answer>,
-    ids: HashMap<Id, ActionId>,
-    hosts: BTreeMap<String, usize>,
+    ids: HashMap<Id, (ActionId, Time)>,
     ended: BTreeMap<ActionId, (Ending, String)>,
     failures: Vec<(String, Failure)>,
+    /// Whether a stop kept something from being done.
+    cut: bool,
 }
 
 /// Runs every action of `graph` that may run.
 pub async fn drive(engine: Arc<Engine>, graph: Graph) -> Ran {
-    let states = States::new(graph.actions.len(), &graph.edges);
+    let states = States::new(graph.actions.len(), waits(&graph.actions, &graph.edges, 0));
+    let queue = Queue::new(engine.settings.jobs, engine.settings.per_host);
     let mut driver = Driver {
         engine,
         actions: graph.actions.into_iter().map(Arc::new).collect(),
         states,
+        queue,
         running: JoinSet::new(),
         ids: HashMap::new(),
-        hosts: BTreeMap::new(),
         ended: BTreeMap::new(),
         failures: Vec::new(),
+        cut: false,
     };
     let mut stop = driver.engine.stop.clone();
-    while driver.states.open() > 0 {
+    loop {
         driver.start_ready(*stop.borrow_and_update());
         if driver.running.is_empty() {
-            // Nothing runs and nothing could start: everything open was skipped just now, and its successors became ready.
-            continue;
+            break;
         }
+        let failed = driver.failures.len();
         tokio::select! {
             Some(joined) = driver.running.join_next_with_id() => driver.take(joined),
-            Ok(()) = stop.changed() => {}
+            Ok(()) = stop.changed() => driver.look_again(*stop.borrow_and_update()),
+        }
+        // All that has ended counts before anything starts: a failure must not come second by chance.
+        while let Some(joined) = driver.running.try_join_next_with_id() {
+            driver.take(joined);
+        }
+        if failed == 0 && !driver.failures.is_empty() {
+            driver.look_again(*stop.borrow_and_update());
         }
     }
     driver.finish()
+}
+
+/// The edges as the states see them, ids moved by `first`. A reader that tolerates the absence of a value does not need it.
+fn waits(actions: &[Action], edges: &[Edge], first: u32) -> Vec<Wait> {
+    let needs = |edge: &Edge| match &edge.why {
+        Conflict::Value { resource, .. } => {
+            let mut reads = actions[edge.to.index()].touch.reads.iter().filter(|read| read.resource.overlaps(resource));
+            !reads.all(|read| read.optional)
+        }
+        _ => false,
+    };
+    let moved = |id: ActionId| ActionId(first + id.0);
+    edges.iter().map(|edge| Wait { from: moved(edge.from), to: moved(edge.to), needs: needs(edge) }).collect()
 }
 
 impl Driver {
     /// Starts or skips ready actions until neither is possible.
     fn start_ready(&mut self, stop: Stop) {
         loop {
-            let ready: Vec<ActionId> = self.states.ready().collect();
-            let mut moved = false;
-            for id in ready {
-                let action = Arc::clone(&self.actions[id.index()]);
-                if let Some(reason) = self.refusal(id, &action, stop) {
-                    self.skip(id, &action, &reason);
-                    moved = true;
-                } else if self.running.len() < self.engine.settings.jobs.max(1) && self.take_slot(&action) {
-                    self.states.start(id);
-                    self.spawn(id, action);
-                }
+            let ready = self.states.take_ready();
+            for id in &ready {
+                self.admit(*id, stop);
             }
-            if !moved {
-                return;
+            if !ready.is_empty() {
+                continue;
             }
+            let Some(id) = self.queue.pop() else { return };
+            self.states.start(id);
+            self.spawn(id);
+        }
+    }
+
+    /// Skips a ready action, or queues it.
+    fn admit(&mut self, id: ActionId, stop: Stop) {
+        let action = Arc::clone(&self.actions[id.index()]);
+        match self.refusal(id, &action, stop) {
+            Some(reason) => self.skip(id, &action, &reason),
+            None => self.queue.push(id, host(&action)),
+        }
+    }
+
+    /// After a stop or the first failure: what is queued may have to be skipped.
+    fn look_again(&mut self, stop: Stop) {
+        for (id, _) in self.queue.drain() {
+            self.admit(id, stop);
         }
     }
 
     /// Why an action that is ready must not start.
-    fn refusal(&self, id: ActionId, action: &Action, stop: Stop) -> Option<String> {
+    fn refusal(&mut self, id: ActionId, action: &Action, stop: Stop) -> Option<String> {
         let inherited = self.states.inherited(id);
         let cleans_up = action.flow.options.always && inherited.effect_begun;
         let forgiven = cleans_up && stop < Stop::Running;
         match (&inherited.broken, stop) {
             _ if forgiven => None,
             (Some(reason), _) => Some(reason.clone()),
-            (None, Stop::Starting | Stop::Running) => Some("the run was stopped".to_owned()),
+            (None, Stop::Starting | Stop::Running) => {
+                self.cut = true;
+                Some("the run was stopped".to_owned())
+            }
             (None, Stop::No) if !self.failures.is_empty() && !self.engine.settings.keep_going => {
                 Some(format!("{} failed before it could start", self.failures[0].0))
             }
@@ -133,54 +172,50 @@ impl Driver {
             seconds: 0.0,
         });
         self.ended.insert(id, (Ending::Skipped, summary));
-        self.states.end(id, Ending::Skipped, &Verdict::Broken(reason.to_owned()), false);
+        let forgiven = action.flow.options.optional && self.states.inherited(id).forgivable;
+        let verdict = if forgiven { Verdict::OptionalBroken } else { Verdict::Broken };
+        self.states.end(id, Ending::Skipped, &verdict(reason.to_owned()), false);
     }
 
-    fn take_slot(&mut self, action: &Action) -> bool {
-        let used = self.hosts.entry(host(action)).or_default();
-        let free = *used < self.engine.settings.per_host.max(1);
-        *used += usize::from(free);
-        free
-    }
-
-    fn spawn(&mut self, id: ActionId, action: Arc<Action>) {
-        let engine = Arc::clone(&self.engine);
+    fn spawn(&mut self, id: ActionId) {
+        let (engine, action) = (Arc::clone(&self.engine), Arc::clone(&self.actions[id.index()]));
+        let began = engine.wire.clock.now();
         let handle = self.running.spawn(async move {
-            if action.flow.loop_over.is_none() {
-                return Answer::Done(act::perform(&engine, &action, None, false).await);
-            }
-            match evaluate::items(&engine, &action).await {
-                Ok(items) => Answer::Items(items),
-                Err(failure) => Answer::Done(Done::failed(failure, false)),
+            match action.flow.loop_over {
+                None => Answer::Done(act::perform(&engine, &action, false).await),
+                Some(_) => Answer::Items(act::items(&engine, &action).await),
             }
         });
-        self.ids.insert(handle.id(), id);
+        self.ids.insert(handle.id(), (id, began));
     }
 
     fn take(&mut self, joined: Result<(Id, Answer), tokio::task::JoinError>) {
         let (task, answer) = match joined {
-            Ok((task, answer)) => (task, answer),
-            Err(error) => {
-                let failure = Failure::bug(format!("a method panicked: {error}"));
-                (error.id(), Answer::Done(Done::failed(failure, true)))
-            }
+            Ok((task, answer)) => (task, Ok(answer)),
+            Err(error) => (error.id(), Err(error)),
         };
-        let Some(id) = self.ids.remove(&task) else { return };
+        let Some((id, began)) = self.ids.remove(&task) else { return };
+        self.queue.done(id);
         let action = Arc::clone(&self.actions[id.index()]);
-        if let Some(used) = self.hosts.get_mut(&host(&action)) {
-            *used -= 1;
+        let (done, told) = match answer {
+            Ok(Answer::Done(done)) => (done, true),
+            Ok(Answer::Items(items)) => (self.looped(id, &action, items), false),
+            // Methods are caught where they are called, so this is pmx itself.
+            Err(error) => (Done::failed(Failure::bug(format!("the runner panicked: {error}")), true), false),
+        };
+        if !told {
+            self.engine.herald.tell(keep::finished(&self.engine, &action, (done.ending, &done.summary), began));
         }
-        match answer {
-            Answer::Done(done) => self.end(id, &action, done),
-            Answer::Items(items) => self.expand(id, &action, &items),
-        }
+        self.end(id, &action, done);
     }
 
     fn end(&mut self, id: ActionId, action: &Action, done: Done) {
+        let cancelled = done.ending == Ending::Cancelled;
+        self.cut |= cancelled;
         let verdict = match &done.failure {
             None => Verdict::Fine,
-            Some(failure) => {
-                let reason = format!("{} {}", action.step, if failure.kind == FailureKind::Cancelled { "was cancelled" } else { "failed" });
+            Some(_) => {
+                let reason = format!("{} {}", action.step, if cancelled { "was cancelled" } else { "failed" });
                 if action.flow.options.optional { Verdict::OptionalBroken(reason) } else { Verdict::Broken(reason) }
             }
         };
@@ -191,34 +226,39 @@ impl Driver {
         self.states.end(id, done.ending, &verdict, done.effect_begun);
     }
 
-    fn expand(&mut self, id: ActionId, action: &Action, items: &Value) {
-        let expanded = expand(action, items, &self.engine.settings.variants);
-        let done = match expanded {
-            Ok(graph) => self.splice(id, graph),
-            Err(complaint) => failed_to_begin(&complaint),
-        };
-        self.end(id, action, done);
+    /// The end of a loop's own action: its items become actions.
+    fn looped(&mut self, id: ActionId, action: &Action, items: Result<Items, Failure>) -> Done {
+        match items {
+            Err(failure) => Done::failed(failure, false),
+            Ok(Items::Not(condition)) => Done::quiet(Ending::Skipped, format!("`{condition}` is false")),
+            Ok(Items::Of(items)) => match expand(action, &items, &self.engine.settings.variants) {
+                Ok(graph) => self.splice(id, graph),
+                Err(complaint) => failed_to_begin(&complaint),
+            },
+        }
     }
 
     /// Adds the items' actions to the run; whoever waits for the loop waits for them.
     fn splice(&mut self, id: ActionId, graph: Graph) -> Done {
         let first = u32::try_from(self.actions.len()).unwrap_or(u32::MAX);
-        let moved = |id: ActionId| ActionId(first + id.0);
-        let edges: Vec<Edge> =
-            graph.edges.into_iter().map(|edge| Edge { from: moved(edge.from), to: moved(edge.to), why: edge.why }).collect();
         let count = graph.actions.len();
-        self.states.extend(count, &edges);
+        self.states.extend(count, waits(&graph.actions, &graph.edges, first));
         let ids: Vec<ActionId> = (first..).take(count).map(ActionId).collect();
         self.states.adopt(id, &ids);
-        self.actions.extend(graph.actions.into_iter().map(|action| Arc::new(Action { id: moved(action.id), ..action })));
+        let moved = |action: Action| Arc::new(Action { id: ActionId(first + action.id.0), ..action });
+        self.actions.extend(graph.actions.into_iter().map(moved));
         let plural = if count == 1 { "" } else { "s" };
-        Done { ending: Ending::Done, summary: format!("{count} item{plural}"), failure: None, effect_begun: false }
+        Done::quiet(Ending::Done, format!("{count} item{plural}"))
     }
 
-    fn finish(self) -> Ran {
-        let stopped = *self.engine.stop.borrow() != Stop::No;
-        let cancelled = stopped && self.ended.values().any(|(ending, _)| matches!(ending, Ending::Cancelled | Ending::Skipped));
-        let state = match (self.failures.iter().any(|(_, failure)| failure.kind != FailureKind::Cancelled), cancelled) {
+    fn finish(mut self) -> Ran {
+        if self.states.open() > 0 {
+            // Edges go from lower to higher ids, so this cannot be; if it is, nobody must wait for ever.
+            let failure = Failure::bug(format!("{} actions wait for each other", self.states.open()));
+            self.failures.push(("(the run)".to_owned(), failure));
+        }
+        let failed = self.failures.iter().any(|(_, failure)| failure.kind != FailureKind::Cancelled);
+        let state = match (failed, self.cut) {
             (_, true) => RunState::Cancelled,
             (true, false) => RunState::Failed,
             (false, false) => RunState::Succeeded,

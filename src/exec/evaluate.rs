@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::digest::Digest;
 use crate::exec::engine::Engine;
-use crate::exec::scope::RunScope;
-use crate::lang::template::{Each, Evaluated, Scope};
-use crate::lang::types::{Kind, Object, Type};
+use crate::exec::scope::{Reads, RunScope};
+use crate::lang::template::{Evaluated, Expr, Scope};
+use crate::lang::types::Object;
 use crate::model::contract::{At, Failure};
 use crate::name::ResourceName;
-use crate::plan::graph::{Action, Bound, SetBy};
+use crate::plan::graph::{Action, Bound, Frame, SetBy};
 use crate::plan::variant::Variants;
 use crate::source::{Diagnostic, Fault};
 use crate::value::{Map, Value};
@@ -21,12 +22,23 @@ pub struct Values {
     pub globals: Map,
     /// The method's arguments.
     pub arguments: Map,
-    /// The resources that were read, sorted.
-    pub reads: Vec<ResourceName>,
+    /// The versions that were read, by resource.
+    pub reads: Vec<(ResourceName, Digest)>,
+    /// The host that the method logs in to, as its argument says.
+    pub host: Option<String>,
     /// The machine that the host argument reads, if it reads one.
-    pub machine: Option<ResourceName>,
+    pub machine: Option<Machine>,
     /// What keeps the definition's single instances apart.
     pub variant: Option<String>,
+}
+
+/// The machine behind an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// Its resource.
+    pub name: ResourceName,
+    /// Its smbios uuid, when it is known.
+    pub uuid: Option<String>,
 }
 
 /// Why an action cannot begin, with the place in the user's file: mostly that file's fault, but not when a machine did not tell what it asks for.
@@ -50,46 +62,66 @@ async fn blocking<R: Send + 'static>(job: impl FnOnce() -> Result<R, Failure> + 
     }
 }
 
-/// Whether all conditions of the action hold; the first that does not, as text.
-pub async fn conditions(engine: &Arc<Engine>, action: &Action, each: Option<&Each>) -> Result<Option<String>, Failure> {
-    if action.flow.conditions.is_empty() {
-        return Ok(None);
-    }
-    let (engine, action, each) = (Arc::clone(engine), action.clone(), each.cloned());
-    blocking(move || {
-        for (condition, frame) in &action.flow.conditions {
-            let scope = RunScope::new(&engine, frame, each.as_ref(), &action.call.def, &mut Vec::new()).map_err(|d| failed(&d))?;
-            if !condition.eval_bool(&scope).map_err(|d| failed(&d))?.0 {
-                return Ok(Some(condition.span.text().trim().to_owned()));
-            }
-        }
-        Ok(None)
-    })
-    .await
+/// What the expressions of an action came to.
+#[derive(Clone, Debug)]
+pub enum Evaluation {
+    /// A condition is false: its text.
+    Not(String),
+    /// All conditions hold, and these are the arguments.
+    Values(Box<Values>),
 }
 
-/// The list or map of the action's loop.
-pub async fn items(engine: &Arc<Engine>, action: &Action) -> Result<Value, Failure> {
+/// The conditions of the action and, when all hold, its arguments; all of them see the same versions.
+pub async fn action(engine: &Arc<Engine>, action: &Action) -> Result<Evaluation, Failure> {
     let (engine, action) = (Arc::clone(engine), action.clone());
     blocking(move || {
-        let Some((list, frame)) = &action.flow.loop_over else { return Ok(Value::List(Vec::new())) };
-        let scope = RunScope::new(&engine, frame, None, &action.call.def, &mut Vec::new()).map_err(|d| failed(&d))?;
-        list.eval(&scope).map(|evaluated| evaluated.value).map_err(|d| failed(&d))
+        let reads = Reads::default();
+        for condition in &action.flow.conditions {
+            if !holds(&engine, &action, condition, &reads).map_err(|d| failed(&d))? {
+                return Ok(Evaluation::Not(condition.0.span.text().trim().to_owned()));
+            }
+        }
+        evaluate(&engine, &action, &reads).map(|values| Evaluation::Values(Box::new(values))).map_err(|d| failed(&d))
     })
     .await
 }
 
-/// All arguments of the action.
-pub async fn values(engine: &Arc<Engine>, action: &Action, each: Option<&Each>) -> Result<Values, Failure> {
-    let (engine, action, each) = (Arc::clone(engine), action.clone(), each.cloned());
-    blocking(move || evaluate(&engine, &action, each.as_ref()).map_err(|d| failed(&d))).await
+fn holds(engine: &Engine, action: &Action, (condition, frame): &(Expr, Arc<Frame>), reads: &Reads) -> Result<bool, Diagnostic> {
+    let scope = RunScope::new(engine, frame, &action.call.def, reads)?;
+    Ok(condition.eval_bool(&scope)?.0)
 }
 
-fn evaluate(engine: &Engine, action: &Action, each: Option<&Each>) -> Result<Values, Diagnostic> {
-    let mut reads = Vec::new();
+/// What the loop of an action goes over.
+#[derive(Clone, Debug)]
+pub enum Items {
+    /// A condition is false whatever the item: its text.
+    Not(String),
+    /// The list or map.
+    Of(Value),
+}
+
+/// The list or map of the action's loop. A condition that is false without knowing an item guards the list too: `if` may ask whether there is one.
+pub async fn items(engine: &Arc<Engine>, action: &Action) -> Result<Items, Failure> {
+    let (engine, action) = (Arc::clone(engine), action.clone());
+    blocking(move || {
+        let Some((list, frame)) = &action.flow.loop_over else { return Ok(Items::Of(Value::List(Vec::new()))) };
+        let reads = Reads::default();
+        for condition in &action.flow.conditions {
+            // A condition that cannot be told yet is asked again for each item, and complains there.
+            if let Ok(false) = holds(&engine, &action, condition, &reads) {
+                return Ok(Items::Not(condition.0.span.text().trim().to_owned()));
+            }
+        }
+        let scope = RunScope::new(&engine, frame, &action.call.def, &reads).map_err(|d| failed(&d))?;
+        list.eval(&scope).map(|evaluated| Items::Of(evaluated.value)).map_err(|d| failed(&d))
+    })
+    .await
+}
+
+fn evaluate(engine: &Engine, action: &Action, reads: &Reads) -> Result<Values, Diagnostic> {
     let call = &action.call;
-    let outer = RunScope::new(engine, &action.scopes.outer, each, &call.def, &mut reads)?;
-    let inner = RunScope::new(engine, &action.scopes.inner, each, &call.def, &mut reads)?;
+    let outer = RunScope::new(engine, &action.scopes.outer, &call.def, reads)?;
+    let inner = RunScope::new(engine, &action.scopes.inner, &call.def, reads)?;
     let scopes = Scopes { outer: &outer, inner: &inner };
     let host = call.method.acts.iter().find_map(|acts| if let At::Host(argument) = acts.at { Some(argument) } else { None });
     let mut values = Values { variant: variant(action, inner.inputs()), ..Values::default() };
@@ -98,24 +130,26 @@ fn evaluate(engine: &Engine, action: &Action, each: Option<&Each>) -> Result<Val
     for (bound, schema, into) in sides {
         for (name, (value, read)) in scopes.evaluate_all(bound, &schema)? {
             if host == Some(name.as_str()) {
-                values.machine = read.first().cloned();
+                values.host = Some(value.to_string()).filter(|_| value != Value::Null);
+                values.machine = machine(&read, reads);
             }
-            reads.extend(read);
             into.insert(name, value);
         }
     }
-    reads.sort();
-    reads.dedup();
-    values.reads = reads;
+    values.reads = reads.versions();
     Ok(values)
 }
 
-/// A list that was written as JSON in a string, as its users did before, becomes a list.
-fn listed(ty: &Type, value: Value) -> Value {
-    match (&ty.kind, &value) {
-        (Kind::List(_), Value::String(text)) => serde_json::from_str::<serde_json::Value>(text).map_or(value, Value::from),
-        _ => value,
-    }
+/// Whose address was read: the resource that has a uuid, because the name of a machine may be read from another resource.
+fn machine(read: &[ResourceName], reads: &Reads) -> Option<Machine> {
+    let of = |name: &ResourceName| Machine { name: name.clone(), uuid: reads.held(name).and_then(|held| uuid(&held.attributes)) };
+    let all: Vec<Machine> = read.iter().map(of).collect();
+    all.iter().find(|machine| machine.uuid.is_some()).or_else(|| all.first()).cloned()
+}
+
+/// The smbios uuid of a machine, if its attributes have one.
+pub fn uuid(attributes: &Value) -> Option<String> {
+    attributes.get("uuid").and_then(Value::as_str).filter(|uuid| !uuid.is_empty()).map(str::to_owned)
 }
 
 fn variant(action: &Action, inputs: &Map) -> Option<String> {
@@ -146,7 +180,7 @@ impl Scopes<'_> {
                 return Err(Diagnostic::yours(format!("there is no argument `{name}`")).at(&bound.template.span, ""));
             };
             field.ty.accepts(&value).map_err(|why| Diagnostic::yours(format!("`{name}` {why}")).at(&bound.template.span, ""))?;
-            values.insert(name.clone(), (listed(&field.ty, value), reads));
+            values.insert(name.clone(), (field.ty.shape(value), reads));
         }
         for (name, field) in schema {
             match (values.contains_key(name), &field.default) {

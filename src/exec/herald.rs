@@ -1,6 +1,6 @@
 //! The herald: stamps every event of a run, tells the listeners, and keeps those lines that belong into the journal until the next transaction.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::event::{Event, Stamped};
 use crate::exec::keeper::Keeper;
@@ -32,10 +32,12 @@ impl Herald {
 
     /// Something happened. It reaches the journal with the next transaction of the run.
     pub fn tell(&self, event: Event) {
-        let stamped = Stamped { at: self.clock.now(), event: self.clean(event) };
+        // Held while the listener hears it: both tell the same story in the same order.
+        let mut waiting = self.waiting();
+        let stamped = self.stamp(event);
         (self.listener)(&stamped);
         if journaled(&stamped.event) {
-            self.pending.lock().unwrap_or_else(PoisonError::into_inner).push(stamped);
+            waiting.push(stamped);
         }
     }
 
@@ -50,19 +52,38 @@ impl Herald {
         &self,
         build: impl FnOnce(&mut dyn Store) -> Result<Commit, StoreError> + Send + 'static,
     ) -> Result<Vec<Version>, StoreError> {
-        let lines = std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner));
-        let (run, kept) = (self.run.clone(), lines.clone());
+        self.commit_telling(|store| Ok((build(store)?, Vec::new()))).await
+    }
+
+    /// The same with events that are true only once the transaction is: they are its last journal lines, and nobody hears of them before.
+    pub async fn commit_telling(
+        &self,
+        build: impl FnOnce(&mut dyn Store) -> Result<(Commit, Vec<Event>), StoreError> + Send + 'static,
+    ) -> Result<Vec<Version>, StoreError> {
+        let herald = self.clone();
         let job = move |store: &mut dyn Store| {
-            let mut commit = build(store)?;
-            commit.journal = Some((run, lines));
-            store.commit(commit)
+            let (mut commit, events) = build(store)?;
+            // Lines are taken on the store's thread, so that two transactions cannot write them in the wrong order.
+            let lines = std::mem::take(&mut *herald.waiting());
+            let told: Vec<Stamped> = events.into_iter().map(|event| herald.stamp(event)).collect();
+            commit.journal = Some((herald.run.clone(), lines.iter().chain(&told).cloned().collect()));
+            let result = store.commit(commit);
+            match &result {
+                Ok(_) => told.iter().for_each(|stamped| (herald.listener)(stamped)),
+                // The lines happened all the same: they go into the next transaction, in front.
+                Err(_) => drop(herald.waiting().splice(0..0, lines)),
+            }
+            result
         };
-        let result = self.keeper.call(job).await;
-        if result.is_err() {
-            // The lines happened all the same: they go into the next transaction, in front.
-            self.pending.lock().unwrap_or_else(PoisonError::into_inner).splice(0..0, kept);
-        }
-        result
+        self.keeper.call(job).await
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<Stamped>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stamp(&self, event: Event) -> Stamped {
+        Stamped { at: self.clock.now(), event: self.clean(event) }
     }
 
     /// `text` without any secret.
@@ -76,6 +97,7 @@ impl Herald {
             Event::Output { step, stream, line } => Event::Output { step, stream, line: clean(line) },
             Event::Warning { step, message } => Event::Warning { step, message: clean(message) },
             Event::Phase { step, phase, deadline } => Event::Phase { step, phase: clean(phase), deadline },
+            Event::Task { step, id } => Event::Task { step, id: clean(id) },
             Event::Retry { step, attempt, reason } => Event::Retry { step, attempt, reason: clean(reason) },
             Event::ActionStarted { step, call, why } => Event::ActionStarted { step, call, why: clean(why) },
             Event::ActionFinished { step, call, ending, summary, seconds } => {

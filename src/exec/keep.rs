@@ -5,16 +5,20 @@ use std::sync::Arc;
 
 use crate::digest::Digest;
 use crate::event::{Ending, Event, Time};
-use crate::exec::act::Previous;
 use crate::exec::engine::Engine;
+use crate::exec::evaluate::{Machine, Values, uuid};
+use crate::exec::reporter::Reporter;
 use crate::exec::view;
-use crate::model::contract::{Effect, Failure, Instance, Outcome, Written};
-use crate::name::{ResourceName, ResourcePattern};
+use crate::model::contract::{Effect, Failure, FailureKind, Instance, Outcome, Writes, Written};
+use crate::name::{BadName, ResourceName, ResourcePattern};
 use crate::plan::graph::Action;
 use crate::plan::key::Manifest;
 use crate::store::Store;
 use crate::store::words::{ActionRecord, Commit, Made, NewVersion, Output, StoreError, Version};
 use crate::value::Value;
+
+/// What the store knew before, by `spec/instance`.
+pub type Previous = BTreeMap<(String, String), Value>;
 
 /// What the store knew when an action began.
 #[derive(Clone, Debug)]
@@ -25,20 +29,29 @@ pub struct Attempt {
     pub manifest: Manifest,
     /// The call and what it writes: finds the record to compare with.
     pub subject: String,
-    /// The resources it will write, as far as they are known.
-    pub exact: Vec<ResourceName>,
+    /// The versions its expressions read.
+    pub reads: Vec<(ResourceName, Digest)>,
+    /// What it will write, as far as its values tell.
+    pub names: Vec<ResourcePattern>,
     /// Their heads, those of wildcards, and those of what the same key wrote before, when it began: an Observe moves a head only from here.
     pub heads: BTreeMap<ResourceName, Version>,
     /// The attributes of those heads.
     pub previous: Previous,
-    /// The uuid of the machine it acts on.
-    pub machine_uuid: Option<String>,
+    /// The machine where it acts, if its place is one.
+    pub machine: Option<Machine>,
     /// What keeps the definition's single instances apart.
     pub variant: Option<String>,
     /// The newest successful record with the same key.
     pub same_key: Option<ActionRecord>,
     /// The newest record with the same subject, with its manifest.
     pub same_subject: Option<(ActionRecord, Option<Manifest>)>,
+}
+
+impl Attempt {
+    /// The first resource that it will write, if that is a single one: what a Destroy destroys.
+    pub fn subject_resource(&self) -> Option<ResourceName> {
+        self.names.iter().find_map(ResourcePattern::exact)
+    }
 }
 
 fn ours(error: StoreError) -> Failure {
@@ -50,8 +63,10 @@ pub async fn begin(
     engine: &Arc<Engine>,
     action: &Action,
     (key, manifest): (Digest, Manifest),
-    (names, variant): (Vec<ResourcePattern>, Option<String>),
+    names: Vec<ResourcePattern>,
+    values: &Values,
 ) -> Result<Attempt, Failure> {
+    let (variant, reads) = (values.variant.clone(), values.reads.clone());
     let (sealer, redactor) = (Arc::clone(&engine.view.sealer), engine.view.redactor.clone());
     let machine = machine_of(action);
     let call = action.call.name();
@@ -65,8 +80,11 @@ pub async fn begin(
                 heads.insert(version.resource.clone(), version);
             }
         }
-        let machine_uuid = match machine {
-            Some(name) => store.head(&name)?.map(|version| view::attributes(store, None, &version)).transpose()?,
+        let machine = match machine {
+            Some(name) => {
+                let attributes = store.head(&name)?.map(|version| view::attributes(store, None, &version)).transpose()?;
+                Some(Machine { uuid: attributes.as_ref().and_then(uuid), name })
+            }
             None => None,
         };
         let mut subject = call;
@@ -86,18 +104,7 @@ pub async fn begin(
                 heads.insert(output.resource.clone(), version);
             }
         }
-        Ok(Attempt {
-            variant,
-            key,
-            manifest,
-            subject,
-            exact: names.iter().filter_map(ResourcePattern::exact).collect(),
-            heads,
-            previous,
-            machine_uuid: machine_uuid.and_then(|attributes| attributes.get("uuid").and_then(Value::as_str).map(str::to_owned)),
-            same_key,
-            same_subject,
-        })
+        Ok(Attempt { variant, key, manifest, subject, reads, names, heads, previous, machine, same_key, same_subject })
     };
     engine.view.keeper.call(job).await.map_err(ours)
 }
@@ -111,33 +118,35 @@ fn machine_of(action: &Action) -> Option<ResourceName> {
 }
 
 /// An action that ended well.
-pub struct Ended {
+pub struct Ended<'a> {
     /// What was known when it began.
-    pub attempt: Attempt,
-    /// What its expressions read.
-    pub reads: Vec<ResourceName>,
+    pub attempt: &'a Attempt,
     /// What it did.
     pub outcome: Outcome,
     /// How it ended.
     pub ending: Ending,
     /// When it began.
     pub began: Time,
-    /// Its log.
-    pub log: Option<String>,
+    /// Holds its log.
+    pub reporter: &'a Reporter,
 }
 
 /// An action that failed.
 pub struct Lost<'a> {
     /// What was known when it began.
-    pub attempt: Attempt,
-    /// What its expressions read.
-    pub reads: Vec<ResourceName>,
+    pub attempt: &'a Attempt,
     /// Why.
     pub failure: &'a Failure,
     /// When it began.
     pub began: Time,
     /// Its log.
     pub log: Option<String>,
+}
+
+/// The event that ends an action which began at `began`.
+pub fn finished(engine: &Engine, action: &Action, (ending, summary): (Ending, &str), began: Time) -> Event {
+    let seconds = engine.wire.clock.now().since(began).as_secs_f64();
+    Event::ActionFinished { step: action.step.clone(), call: action.call.name(), ending, summary: summary.to_owned(), seconds }
 }
 
 fn made(engine: &Engine, action: &Action, key: Digest) -> Made {
@@ -160,72 +169,83 @@ fn record(engine: &Engine, action: &Action, attempt: &Attempt, (ending, summary,
         ending,
         summary,
         outputs: Vec::new(),
-        reads: Vec::new(),
+        reads: attempt.reads.clone(),
         log: None,
         began,
     }
 }
 
-fn read_versions(store: &mut dyn Store, reads: &[ResourceName]) -> Result<Vec<(ResourceName, Digest)>, StoreError> {
-    let mut versions = Vec::new();
-    for name in reads {
-        if let Some(version) = store.head(name)? {
-            versions.push((name.clone(), version.digest()));
-        }
-    }
-    Ok(versions)
-}
-
-/// Stores what a method did: its versions, its record and the journal lines, in one transaction.
-pub async fn outcome(engine: &Arc<Engine>, action: &Action, ended: Ended) -> Result<(), Failure> {
-    let Ended { attempt, reads, outcome, ending, began, log } = ended;
-    let summary = engine.herald.redacted(&outcome.summary);
-    let base = record(engine, action, &attempt, (ending, summary, began));
-    let writes = pack(engine, action, outcome.writes, attempt.variant.as_ref())?;
-    let observes = action.call.method.effect == Effect::Observe;
+/// Stores what a method did: its versions, its record, the journal lines and its end, in one transaction. Returns its summary, redacted.
+pub async fn outcome(engine: &Arc<Engine>, action: &Action, ended: Ended<'_>) -> Result<String, Failure> {
+    let Ended { attempt, outcome, ending, began, reporter } = ended;
+    let writes = pack(engine, action, outcome.writes, attempt)?;
+    // Only now every secret that the method found is known, so that neither its log nor its summary shows one.
+    let (log, summary) = (reporter.log(), engine.herald.redacted(&outcome.summary));
+    let base = record(engine, action, attempt, (ending, summary.clone(), began));
     let mut outside: Vec<ResourceName> = Vec::new();
     // Each lost race names one resource, so the bound is one more than there are resources; effects may meet an Observe a few times more.
     for _ in 0..writes.len() + 5 {
-        let (base, writes, reads) = (base.clone(), writes.clone(), reads.clone());
-        let (manifest, log, excluded, heads) = (attempt.manifest.clone(), log.clone(), outside.clone(), attempt.heads.clone());
-        let stored = engine.herald.commit(move |store| {
-            let log = log.map(|text| store.put_blob(text.as_bytes())).transpose()?;
-            store.put_blob(manifest.as_str().as_bytes())?;
-            let mut commit = Commit::default();
-            let mut record = ActionRecord { log, reads: read_versions(store, &reads)?, ..base };
-            for (resource, packed) in writes {
-                let content = store.put_blob(&packed.content)?;
-                commit.sealed.extend(packed.sealed);
-                let mut output = Output { resource: resource.clone(), content, version: None };
-                if !excluded.contains(&resource) {
-                    let head = store.head(&resource)?;
-                    let known = if observes { heads.get(&resource) } else { head.as_ref() };
-                    let version = NewVersion {
-                        expected: known.map(Version::digest),
-                        content: packed.content,
-                        made: record.made.clone(),
-                        log,
-                        resource,
-                    };
-                    output.version = Some(next(&version, known).digest());
-                    commit.versions.push(version);
-                }
-                record.outputs.push(output);
-            }
-            commit.records.push(record);
-            Ok(commit)
-        });
-        match stored.await {
-            Ok(versions) => {
-                announce(engine, action, &attempt, &versions);
-                return Ok(());
-            }
+        let told = finished(engine, action, (ending, &summary), began);
+        let observes = action.call.method.effect == Effect::Observe;
+        let storing = Storing {
+            base: base.clone(),
+            writes: writes.clone(),
+            manifest: attempt.manifest.clone(),
+            log: log.clone(),
+            outside: outside.clone(),
+            heads: attempt.heads.clone(),
+            observes,
+        };
+        match engine.herald.commit_telling(move |store| storing.build(store, told)).await {
+            Ok(_) => return Ok(summary),
             Err(StoreError::HeadMoved { name, .. }) if observes => outside.push(name),
             Err(StoreError::HeadMoved { .. }) => {}
             Err(error) => return Err(ours(error)),
         }
     }
     Err(Failure::bug(format!("the heads that {} writes move faster than it can store them", action.call.name())))
+}
+
+/// The transaction that ends an action.
+struct Storing {
+    base: ActionRecord,
+    writes: Vec<PackedWrite>,
+    manifest: Manifest,
+    log: Option<String>,
+    /// Resources whose race an Observe lost: their content is named outside the chain.
+    outside: Vec<ResourceName>,
+    heads: BTreeMap<ResourceName, Version>,
+    observes: bool,
+}
+
+impl Storing {
+    fn build(self, store: &mut dyn Store, finished: Event) -> Result<(Commit, Vec<Event>), StoreError> {
+        let log = self.log.map(|text| store.put_blob(text.as_bytes())).transpose()?;
+        store.put_blob(self.manifest.as_str().as_bytes())?;
+        let mut commit = Commit::default();
+        let mut events = Vec::new();
+        let mut record = ActionRecord { log, ..self.base };
+        for (resource, packed) in self.writes {
+            let content = store.put_blob(&packed.content)?;
+            commit.sealed.extend(packed.sealed);
+            let mut output = Output { resource: resource.clone(), content, version: None };
+            if !self.outside.contains(&resource) {
+                let head = store.head(&resource)?;
+                let known = if self.observes { self.heads.get(&resource) } else { head.as_ref() };
+                let expected = known.map(Version::digest);
+                let new = NewVersion { expected, content: packed.content, made: record.made.clone(), log, resource };
+                let version = next(&new, known);
+                output.version = Some(version.digest());
+                let changed = known.is_none_or(|head| head.content != version.content);
+                events.push(Event::Stored { step: record.made.step.clone(), resource: version.resource, version: version.number, changed });
+                commit.versions.push(new);
+            }
+            record.outputs.push(output);
+        }
+        commit.records.push(record);
+        events.push(finished);
+        Ok((commit, events))
+    }
 }
 
 /// The version that the store will make of `new`: its digest goes into the record of the same transaction.
@@ -242,65 +262,69 @@ fn next(new: &NewVersion, head: Option<&Version>) -> Version {
 
 type PackedWrite = (ResourceName, view::Packed);
 
-fn pack(engine: &Engine, action: &Action, writes: Vec<Written>, variant: Option<&String>) -> Result<Vec<PackedWrite>, Failure> {
+/// The writes of a method under their names, secrets sealed. What it did not declare is refused: nobody waited for it and no lease covers it.
+fn pack(engine: &Engine, action: &Action, writes: Vec<Written>, attempt: &Attempt) -> Result<Vec<PackedWrite>, Failure> {
     let call = &action.call;
-    let name = |written: &Written| -> Result<ResourceName, Failure> {
-        let declared = call.method.writes.iter().find(|writes| writes.spec == written.spec);
-        let declared =
-            declared.ok_or_else(|| Failure::bug(format!("{} wrote {}, which it does not declare", action.call.name(), written.spec)))?;
-        let instance = match (declared.instance, variant) {
-            (Instance::Single(_), Some(variant)) => variant.clone(),
-            _ => written.instance.clone(),
+    let mut packed: Vec<PackedWrite> = Vec::new();
+    for written in writes {
+        let single =
+            |writes: &&Writes| writes.spec == written.spec && matches!(writes.instance, Instance::Single(name) if name == written.instance);
+        let instance = match (&attempt.variant, call.method.writes.iter().find(single)) {
+            (Some(variant), Some(_)) => variant.clone(),
+            _ => written.instance,
         };
-        Ok(ResourceName::new(call.def.clone(), written.spec, instance))
-    };
-    writes.into_iter().map(|written| Ok((name(&written)?, engine.view.pack(&written.attributes)))).collect()
+        let name = ResourceName::new(call.def.clone(), written.spec, instance);
+        sound(&name).map_err(|why| Failure::bug(format!("{} wrote a resource without a proper name: {why}", call.name())))?;
+        if !attempt.names.iter().any(|declared| declared.contains(&name)) {
+            return Err(Failure::bug(format!("{} wrote {name}, which it does not declare", call.name())));
+        }
+        if packed.iter().any(|(known, _)| *known == name) {
+            return Err(Failure::bug(format!("{} wrote {name} twice", call.name())));
+        }
+        packed.push((name, engine.view.pack(&written.attributes)));
+    }
+    Ok(packed)
 }
 
-fn announce(engine: &Engine, action: &Action, attempt: &Attempt, versions: &[Version]) {
-    for version in versions {
-        let before = attempt.heads.get(&version.resource);
-        engine.herald.tell(Event::Stored {
-            step: action.step.clone(),
-            resource: version.resource.clone(),
-            version: version.number,
-            changed: before.is_none_or(|head| head.content != version.content),
-        });
-    }
+/// Whether a name that was put together can be read again: a store full of names that nobody can type is no use.
+pub fn sound(name: &ResourceName) -> Result<(), BadName> {
+    name.to_string().parse::<ResourceName>().map(drop)
 }
 
 /// Stores that an observation was fresh: a record that names the versions it confirms.
-pub async fn confirmed(engine: &Arc<Engine>, action: &Action, attempt: &Attempt, reads: &[ResourceName]) -> Result<(), Failure> {
+pub async fn confirmed(engine: &Arc<Engine>, action: &Action, attempt: &Attempt, told: Event) -> Result<(), Failure> {
     let now = engine.wire.clock.now();
     let mut base = record(engine, action, attempt, (Ending::Fresh, "fresh".to_owned(), now));
     let output =
         |version: &Version| Output { resource: version.resource.clone(), content: version.content, version: Some(version.digest()) };
     base.outputs = attempt.heads.values().map(output).collect();
-    let (manifest, reads) = (attempt.manifest.clone(), reads.to_vec());
+    let manifest = attempt.manifest.clone();
     let commit = move |store: &mut dyn Store| {
         store.put_blob(manifest.as_str().as_bytes())?;
-        let reads = read_versions(store, &reads)?;
-        Ok(Commit { records: vec![ActionRecord { reads, ..base }], ..Commit::default() })
+        Ok((Commit { records: vec![base], ..Commit::default() }, vec![told]))
     };
-    engine.herald.commit(commit).await.map(drop).map_err(ours)
+    engine.herald.commit_telling(commit).await.map(drop).map_err(ours)
 }
 
 /// Stores that an action failed. A store that cannot take even this is told as a warning: the failure itself must not be hidden by it.
 pub async fn failed(engine: &Arc<Engine>, action: &Action, lost: Lost<'_>) {
-    let ending = match lost.failure.kind {
-        crate::model::contract::FailureKind::Cancelled => Ending::Cancelled,
-        _ => Ending::Failed,
-    };
-    let base = record(engine, action, &lost.attempt, (ending, lost.failure.message.clone(), lost.began));
-    let (manifest, reads, log) = (lost.attempt.manifest, lost.reads, lost.log);
+    let ending = ending(lost.failure);
+    let base = record(engine, action, lost.attempt, (ending, lost.failure.message.clone(), lost.began));
+    let told = finished(engine, action, (ending, &lost.failure.message), lost.began);
+    let (manifest, log, last) = (lost.attempt.manifest.clone(), lost.log, told.clone());
     let commit = move |store: &mut dyn Store| {
         store.put_blob(manifest.as_str().as_bytes())?;
         let log = log.map(|text| store.put_blob(text.as_bytes())).transpose()?;
-        let reads = read_versions(store, &reads)?;
-        Ok(Commit { records: vec![ActionRecord { reads, log, ..base }], ..Commit::default() })
+        Ok((Commit { records: vec![ActionRecord { log, ..base }], ..Commit::default() }, vec![told]))
     };
-    if let Err(error) = engine.herald.commit(commit).await {
+    if let Err(error) = engine.herald.commit_telling(commit).await {
         let message = format!("the failure could not be stored: {error}");
         engine.herald.tell(Event::Warning { step: Some(action.step.clone()), message });
+        engine.herald.tell(last);
     }
+}
+
+/// How an action with this failure ended.
+pub fn ending(failure: &Failure) -> Ending {
+    if failure.kind == FailureKind::Cancelled { Ending::Cancelled } else { Ending::Failed }
 }

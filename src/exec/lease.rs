@@ -46,28 +46,33 @@ impl Leases {
         }
         let began = self.clock.elapsed();
         let mut said: Option<Duration> = None;
+        let mut who = None;
         loop {
+            // Looked at before each try: several actions wait one behind the other, and none of them may begin after a stop.
+            if *stop.borrow_and_update() != Stop::No {
+                let message = who.map_or_else(|| "stopped before it began".to_owned(), |who| format!("stopped while waiting for {who}"));
+                return Err(Failure { kind: FailureKind::Cancelled, ..Failure::theirs(message) });
+            }
             let run = self.run.clone();
             let tried = self.keeper.call(move |store| store.try_lease(&run)).await;
             let holder = match tried.map_err(|e| Failure::bug(e.to_string()))? {
                 Ok(()) => break,
                 Err(holder) => holder,
             };
-            let who = self.describe(holder).await;
+            let holder = self.describe(holder).await;
             if !self.wait {
-                return Err(Failure::refused(format!("the lease is held by {who}")).help("leave out --no-wait to wait for it"));
+                return Err(Failure::refused(format!("the lease is held by {holder}")).help("leave out --no-wait to wait for it"));
             }
             let waited = self.clock.elapsed().saturating_sub(began);
             if said.is_none_or(|last| waited >= last + SAY) {
                 said = Some(waited);
-                self.herald.tell(Event::Leases { waiting: format!("waiting for {who}, {} s", waited.as_secs()) });
+                self.herald.tell(Event::Leases { waiting: format!("waiting for {holder}, {} s", waited.as_secs()) });
             }
-            if *stop.borrow_and_update() != Stop::No {
-                return Err(Failure { kind: FailureKind::Cancelled, ..Failure::theirs(format!("stopped while waiting for {who}")) });
-            }
+            who = Some(holder);
             tokio::select! {
                 () = self.clock.sleep(LOOK) => {}
-                _ = stop.changed() => {}
+                // A sender that is gone stops nobody, and must not turn the wait into a busy loop.
+                Ok(()) = stop.changed() => {}
             }
         }
         if said.is_some() {

@@ -9,12 +9,36 @@ pub mod act;
 pub mod drive;
 pub mod engine;
 pub mod evaluate;
+pub mod guard;
 pub mod herald;
 pub mod keep;
 pub mod keeper;
 pub mod lease;
+pub mod queue;
 pub mod refresh;
 pub mod reporter;
 pub mod scope;
 pub mod state;
+pub mod tries;
 pub mod view;
+
+#[cfg(test)]
+mod fresh_tests;
+#[cfg(test)]
+mod journal_tests;
+#[cfg(test)]
+mod keys_tests;
+#[cfg(test)]
+mod lease_tests;
+#[cfg(test)]
+mod life_tests;
+#[cfg(test)]
+mod order_tests;
+#[cfg(test)]
+mod rig;
+#[cfg(test)]
+mod rig_clock;
+#[cfg(test)]
+mod rig_types;
+#[cfg(test)]
+mod value_tests;

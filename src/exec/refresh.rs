@@ -1,12 +1,14 @@
 //! Refreshing: credentials opened at each request and renewed once for all holders, and observations that expired run again.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::Mutex;
 
+use crate::digest::Digest;
 use crate::exec::act;
 use crate::exec::engine::Engine;
 use crate::exec::view::Held;
@@ -20,7 +22,16 @@ use crate::value::Value;
 #[derive(Default)]
 pub struct Refresher {
     engine: OnceLock<Weak<Engine>>,
-    flights: Mutex<BTreeMap<ResourceName, Arc<Mutex<()>>>>,
+    flights: Mutex<BTreeMap<ResourceName, Arc<Flight>>>,
+}
+
+/// The observations of one resource, one after the other.
+#[derive(Default)]
+struct Flight {
+    /// How many have ended.
+    ended: AtomicU64,
+    /// Held while one runs; what the last one failed with.
+    last: Mutex<Option<Failure>>,
 }
 
 impl Refresher {
@@ -34,11 +45,12 @@ impl Refresher {
         self.engine.get().and_then(Weak::upgrade).ok_or_else(|| Failure::bug("a refresh was asked for after its run had ended"))
     }
 
-    async fn flight(&self, name: &ResourceName) -> Arc<Mutex<()>> {
+    async fn flight(&self, name: &ResourceName) -> Arc<Flight> {
         Arc::clone(self.flights.lock().await.entry(name.clone()).or_default())
     }
 
-    /// The newest version of `name`, observed again if `still_good` refuses it. Concurrent callers share one observation.
+    /// The newest version of `name`, observed again if `still_good` refuses it. Concurrent callers share one observation, and its failure too: fifty
+    /// holders of a ticket must not try a wrong password fifty times.
     ///
     /// Boxed: an observation may open credentials, which may need an observation.
     pub fn current<'a>(
@@ -53,11 +65,19 @@ impl Refresher {
                 return Ok(held);
             }
             let flight = self.flight(name).await;
-            let _one_at_a_time = flight.lock().await;
+            let asked = flight.ended.load(Ordering::SeqCst);
+            let mut last = flight.last.lock().await;
+            if let (true, Some(failure)) = (flight.ended.load(Ordering::SeqCst) != asked, &*last) {
+                return Err(failure.clone());
+            }
             if let Some(held) = head().await?.filter(|held| still_good(held)) {
                 return Ok(held);
             }
-            run_all(&engine, engine.planner.observe(name)?).await?;
+            let result = run_all(&engine, engine.planner.observe(name)?).await;
+            last.clone_from(&result.as_ref().err().cloned());
+            flight.ended.fetch_add(1, Ordering::SeqCst);
+            drop(last);
+            result?;
             head().await?.ok_or_else(|| Failure::bug(format!("{name} was observed, but has no version")))
         })
     }
@@ -67,7 +87,7 @@ impl Refresher {
 async fn run_all(engine: &Arc<Engine>, actions: Vec<Action>) -> Result<(), Failure> {
     let last = actions.len().saturating_sub(1);
     for (index, action) in actions.into_iter().enumerate() {
-        let done = act::perform(engine, &action, None, index == last).await;
+        let done = act::perform(engine, &action, index == last).await;
         if let Some(failure) = done.failure {
             return Err(failure);
         }
@@ -116,5 +136,9 @@ impl Credentials for Keys {
             let held = self.engine.refresher.current(name, &other).await?;
             Self::field(&held, name, field)
         })
+    }
+
+    fn keyed_digest(&self, secret: &Secret) -> Digest {
+        self.engine.view.sealer.keyed_digest(secret.expose().as_bytes())
     }
 }

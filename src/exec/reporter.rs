@@ -20,6 +20,8 @@ pub struct Reporter {
     step: String,
     herald: Herald,
     stop: watch::Receiver<Stop>,
+    /// Turns true when this action alone must end: its time is up.
+    ended: watch::Sender<bool>,
     log: Mutex<Log>,
 }
 
@@ -33,13 +35,18 @@ struct Log {
 impl Reporter {
     /// A reporter for `step`.
     pub fn new(step: &str, herald: Herald, stop: watch::Receiver<Stop>) -> Arc<Self> {
-        Arc::new(Self { step: step.to_owned(), herald, stop, log: Mutex::default() })
+        Arc::new(Self { step: step.to_owned(), herald, stop, ended: watch::Sender::new(false), log: Mutex::default() })
     }
 
-    /// The log so far as one text, redacted; `None` when nothing was said.
+    /// The method sees itself cancelled from now on, whatever the run does.
+    pub fn cancel(&self) {
+        self.ended.send_replace(true);
+    }
+
+    /// The log so far as one text, without any secret that is known by now; `None` when nothing was said.
     pub fn log(&self) -> Option<String> {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        if log.lines.is_empty() {
+        if log.lines.is_empty() && log.dropped == 0 {
             return None;
         }
         let mut text = String::with_capacity(log.bytes + 64);
@@ -50,7 +57,9 @@ impl Reporter {
             text.push_str(line);
             text.push('\n');
         }
-        Some(text)
+        drop(log);
+        // Cleaned again: the method may have learnt a secret after it had printed it.
+        Some(self.herald.redacted(&text))
     }
 }
 
@@ -89,11 +98,17 @@ impl contract::Reporter for Reporter {
     }
 
     fn cancelled(&self) -> BoxFuture<'_, ()> {
-        let mut stop = self.stop.clone();
+        let (mut stop, mut ended) = (self.stop.clone(), self.ended.subscribe());
         Box::pin(async move {
             // The sender lives as long as the run; if it is gone, nobody can cancel any more.
-            if stop.wait_for(|stop| *stop == Stop::Running).await.is_err() {
-                std::future::pending::<()>().await;
+            let stopped = async {
+                if stop.wait_for(|stop| *stop == Stop::Running).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                () = stopped => {}
+                _ = ended.wait_for(|ended| *ended) => {}
             }
         })
     }

@@ -1,16 +1,47 @@
 //! Scopes: what an action's expressions see, answered from the store at the moment the action starts.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::digest::Digest;
+
 use crate::exec::engine::Engine;
 use crate::exec::view::Held;
-use crate::lang::template::{Absent, Each, Evaluated, Scope, Seen};
+use crate::lang::template::{Absent, Each, Scope, Seen};
 use crate::name::{ResourceName, ResourcePattern};
 use crate::plan::graph::{Frame, InputValue};
 use crate::secret::Secret;
 use crate::source::Diagnostic;
+use crate::store::words::StoreError;
 use crate::value::{Map, Value};
+
+/// What the expressions of one action have read: each resource once, so that all of them see one version of it, whoever writes meanwhile.
+#[derive(Default)]
+pub struct Reads(RefCell<BTreeMap<ResourceName, Held>>);
+
+impl Reads {
+    /// The versions that were read, by resource.
+    pub fn versions(&self) -> Vec<(ResourceName, Digest)> {
+        self.0.borrow().iter().map(|(name, held)| (name.clone(), held.version.digest())).collect()
+    }
+
+    /// What was read of a resource.
+    pub fn held(&self, name: &ResourceName) -> Option<Held> {
+        self.0.borrow().get(name).cloned()
+    }
+
+    fn first(&self, name: &ResourceName, read: impl FnOnce() -> Result<Option<Held>, StoreError>) -> Result<Option<Held>, StoreError> {
+        if let Some(held) = self.held(name) {
+            return Ok(Some(held));
+        }
+        let held = read()?;
+        if let Some(held) = &held {
+            self.0.borrow_mut().insert(name.clone(), held.clone());
+        }
+        Ok(held)
+    }
+}
 
 /// One frame of one action, inputs evaluated. Blocks on the store: only for threads that may.
 pub struct RunScope<'a> {
@@ -18,31 +49,19 @@ pub struct RunScope<'a> {
     inputs: Map,
     each: Option<Each>,
     def: &'a str,
+    reads: &'a Reads,
 }
 
 /// How deep inputs may be handed from workflow to workflow; lowering refuses more.
 const DEEPEST: usize = 40;
 
 impl<'a> RunScope<'a> {
-    /// Evaluates the inputs of `frame`, those that come from outer frames too; `reads` learns what they read. `each` is the item of a loop that was
-    /// expanded during the run.
-    pub fn new(
-        engine: &'a Engine,
-        frame: &Frame,
-        each: Option<&Each>,
-        def: &'a str,
-        reads: &mut Vec<ResourceName>,
-    ) -> Result<Self, Diagnostic> {
-        Self::nested(engine, frame, each, def, (reads, 0))
+    /// Evaluates the inputs of `frame`, those that come from outer frames too; `reads` learns what they read.
+    pub fn new(engine: &'a Engine, frame: &Frame, def: &'a str, reads: &'a Reads) -> Result<Self, Diagnostic> {
+        Self::nested(engine, frame, def, (reads, 0))
     }
 
-    fn nested(
-        engine: &'a Engine,
-        frame: &Frame,
-        each: Option<&Each>,
-        def: &'a str,
-        (reads, depth): (&mut Vec<ResourceName>, usize),
-    ) -> Result<Self, Diagnostic> {
+    fn nested(engine: &'a Engine, frame: &Frame, def: &'a str, (reads, depth): (&'a Reads, usize)) -> Result<Self, Diagnostic> {
         let mut inputs = Map::new();
         // Equal outer frames are one Arc, so each is evaluated once per action.
         let mut outer: Vec<(*const Frame, Self)> = Vec::new();
@@ -54,13 +73,11 @@ impl<'a> RunScope<'a> {
                     let index = match outer.iter().position(|(known, _)| *known == id) {
                         Some(index) => index,
                         None => {
-                            outer.push((id, Self::nested(engine, from, each, def, (&mut *reads, depth + 1))?));
+                            outer.push((id, Self::nested(engine, from, def, (reads, depth + 1))?));
                             outer.len() - 1
                         }
                     };
-                    let Evaluated { value, reads: read } = template.value.eval(&outer[index].1)?;
-                    reads.extend(read);
-                    value
+                    template.value.eval(&outer[index].1)?.value
                 }
                 InputValue::Late(template, _) => {
                     return Err(Diagnostic::yours("inputs are handed on through too many workflows").at(&template.span, ""));
@@ -68,7 +85,7 @@ impl<'a> RunScope<'a> {
             };
             inputs.insert(name.clone(), value);
         }
-        Ok(Self { engine, inputs, each: frame.each.clone().or_else(|| each.cloned()), def })
+        Ok(Self { engine, inputs, each: frame.each.clone(), def, reads })
     }
 }
 
@@ -90,7 +107,7 @@ impl Scope for RunScope<'_> {
             message: format!("{name} is kept apart by the input `{input}`, which is not given here"),
             help: None,
         })?;
-        match self.engine.view.head_blocking(name) {
+        match self.reads.first(name, || self.engine.view.head_blocking(name)) {
             Ok(Some(held)) => Ok(seen(held)),
             Ok(None) => Err(Absent { message: format!("no version of {name} yet"), help: Some(self.engine.planner.how_to_read(name)) }),
             Err(error) => Err(broken(&error)),
@@ -103,8 +120,8 @@ impl Scope for RunScope<'_> {
         heads
             .into_iter()
             .filter_map(|version| {
-                let held = self.engine.view.head_blocking(&version.resource).map_err(|e| broken(&e)).transpose()?;
-                Some(held.map(|held| (version.resource.instance, seen(held))))
+                let held = self.reads.first(&version.resource, || self.engine.view.head_blocking(&version.resource));
+                Some(held.map_err(|e| broken(&e)).transpose()?.map(|held| (version.resource.instance, seen(held))))
             })
             .collect()
     }
@@ -119,11 +136,10 @@ impl Scope for RunScope<'_> {
 
     fn run(&self) -> Map {
         let who = &self.engine.who;
-        let targets = who.targets.iter().map(|target| Value::from(target.as_str())).collect::<Vec<_>>();
         Map::from([
             ("id".to_owned(), who.run.as_str().into()),
             ("actor".to_owned(), who.actor.as_str().into()),
-            ("targets".to_owned(), Value::List(targets)),
+            ("target".to_owned(), who.targets.join(" ").into()),
         ])
     }
 

@@ -118,6 +118,23 @@ fn host_key(machine: &dyn Machine) -> io::Result<PrivateKey> {
         }
         text.clone_from(kept);
     });
-    PrivateKey::from_openssh(&text)
-        .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, format!("the kept host key is not readable: {e}")))
+    let key = PrivateKey::from_openssh(&text)
+        .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, format!("the kept host key is not readable: {e}")))?;
+    if !other {
+        show_public_key(machine, &key);
+    }
+    Ok(key)
+}
+
+/// Where an installer looks for the key that the installed system will show.
+fn show_public_key(machine: &dyn Machine, key: &PrivateKey) {
+    const PATH: &str = "/etc/ssh/ssh_host_ed25519_key.pub";
+    let Ok(line) = key.public_key().to_openssh().map(|line| line + "\n") else { return };
+    machine.with(&mut |host| {
+        if host.files.read(PATH).is_ok_and(|bytes| *bytes == line.as_bytes()) {
+            return;
+        }
+        // On a full disk there is no such file, and the server serves all the same.
+        host.files.mkdir_all("/etc/ssh", 0o755).and_then(|()| host.files.write(PATH, line.clone().into_bytes(), 0o644)).ok();
+    });
 }

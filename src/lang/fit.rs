@@ -143,7 +143,11 @@ mod tests {
             (Type { max: Some(65535.0), ..Type::of(Kind::Int) }, Value::Int(70_000), "is 70000, the largest allowed is 65535"),
             (Type::of(Kind::Int), Value::Float(1.5), "is float 1.5, expected integer"),
             (Type::of(Kind::String), Value::Null, "is null, expected string"),
-            (Type { pattern: Some("[a-z]+".into()), ..Type::of(Kind::String) }, Value::from("ab1"), "is \"ab1\", which does not match `[a-z]+`"),
+            (
+                Type { pattern: Some("[a-z]+".into()), ..Type::of(Kind::String) },
+                Value::from("ab1"),
+                "is \"ab1\", which does not match `[a-z]+`",
+            ),
         ];
         for (ty, value, said) in table {
             assert_eq!(ty.accepts(&value), Err(said.to_owned()), "{value:?}");

@@ -99,6 +99,9 @@ pub enum Index {
 }
 
 /// What an expression may look at. Implementations answer for one action at one moment.
+///
+/// All questions come on the thread that called `eval`, each at most once per evaluation, and only for what the evaluation really reaches. A missing
+/// resource is tolerated where the reference says so (`has(…)`, `.?`); a missing secret never is.
 pub trait Scope {
     /// All inputs of the workflow; inside a definition, the step's `with` too.
     fn inputs(&self) -> &Map;
@@ -106,7 +109,7 @@ pub trait Scope {
     fn resource(&self, name: &ResourceName) -> Result<Seen, Absent>;
     /// Every instance of a spec, for an expression that looks at all of them.
     fn instances(&self, def: &str, spec: &str) -> Result<Vec<(String, Seen)>, Absent>;
-    /// A secret. May block: expressions are evaluated on a thread of their own.
+    /// A secret. May block: it is asked on the thread that called `eval`, so call that where blocking is allowed.
     fn vault(&self, vault: &str, key: &str) -> Result<Secret, Absent>;
     /// The loop's item, inside `for_each`.
     fn each(&self) -> Option<Each>;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -109,6 +110,16 @@ impl<'a> Remote<'a> {
         }
     }
 
+    /// Waits for what the wire does with files, unless the run is cancelled first. `acts` says whether it changes something.
+    pub async fn files<T>(&self, work: BoxFuture<'_, Result<T, SshError>>, acts: bool) -> Result<T, Failure> {
+        let done = tokio::select! {
+            biased;
+            () = self.ctx.reporter.cancelled() => Err(SshErrorOrCancel::Cancelled(self.target.host.clone())),
+            done = work => done.map_err(SshErrorOrCancel::Ssh),
+        };
+        done.map_err(|error| failure(error, acts))
+    }
+
     /// The failure of a command that ended with a status other than 0.
     pub fn failed(&self, what: &str, output: &Output) -> Failure {
         Failure::theirs(format!("{}: {what} ended with exit code {}", self.target.host, output.status)).tail(tail(output))
@@ -147,7 +158,7 @@ fn failure(error: SshErrorOrCancel, acts: bool) -> Failure {
 }
 
 /// The failure behind an error of the wire. `acts` says whether what was asked would have changed something.
-pub fn ssh_failure(error: SshError, acts: bool) -> Failure {
+fn ssh_failure(error: SshError, acts: bool) -> Failure {
     let maybe = acts && !error.certainly_not_begun();
     let help = match &error {
         SshError::KeyChanged { .. } => {

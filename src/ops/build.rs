@@ -107,20 +107,12 @@ pub async fn build(front: &Front, request: Request) -> Result<Report, Vec<Diagno
     engine.refresher.attach(&engine);
     herald.tell(started);
     let stopping = tokio::spawn(tell_stops(herald.clone(), request.stop.clone()));
-    let mut ran = drive::drive(Arc::clone(&engine), graph).await;
+    let ran = drive::drive(Arc::clone(&engine), graph).await;
     stopping.abort();
-    redact(&mut ran, &herald);
+    // What was cancelled ends on its host before the leases do.
+    engine.wire.ssh.settle().await;
     finish(&engine, &ran).await.map_err(|e| vec![ours(&e)])?;
     Ok(Report { run, ran })
-}
-
-/// Failures leave the run here, for people and chats: the last lines of a command's output may hold what it was given.
-fn redact(ran: &mut Ran, herald: &Herald) {
-    for (_, failure) in &mut ran.failures {
-        failure.message = herald.redacted(&failure.message);
-        failure.help = failure.help.as_deref().map(|help| herald.redacted(help));
-        failure.tail.iter_mut().for_each(|line| *line = herald.redacted(line));
-    }
 }
 
 /// Tells once that the run is being stopped: whoever asked for it learns that it was heard.

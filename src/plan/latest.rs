@@ -7,13 +7,13 @@ use crate::plan::touch::ANY_FILE;
 
 /// The group and member of a resource: `fleet/vm` and `calamity`; an open name has no member.
 pub(super) fn resource_spot(pattern: &ResourcePattern) -> (String, Option<&str>) {
-    (format!("{}/{}", pattern.def, pattern.spec), pattern.instance.as_deref())
+    ([&pattern.def, "/", &pattern.spec].concat(), pattern.instance.as_deref())
 }
 
 /// The group and member of a place. Places of different groups never overlap.
 pub(super) fn place_spot(place: &Place) -> (String, Option<&str>) {
     match place {
-        Place::Machine(pattern) => (format!("machine {}/{}", pattern.def, pattern.spec), pattern.instance.as_deref()),
+        Place::Machine(pattern) => (["machine ", &pattern.def, "/", &pattern.spec].concat(), pattern.instance.as_deref()),
         Place::Host(name) => (format!("host {name}"), None),
         Place::File(host, path) => (format!("file {host}"), (path != ANY_FILE).then_some(path)),
     }

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::wire::clock::{Clock as _, SystemClock};
+use crate::wire::exec::Endings;
 use crate::wire::hostkey::{self, HostKeys};
 use crate::wire::login::{Keys, Login};
 use crate::wire::map::{Address, ConnectMap};
@@ -53,6 +54,8 @@ pub(super) struct Connection {
     limit: AtomicUsize,
     /// `user@host:port`.
     pub(super) name: String,
+    /// Where commands are counted that are being ended.
+    pub(super) endings: Arc<Endings>,
     /// The connection that this one runs through stays open as long.
     _via: Option<Arc<Connection>>,
 }
@@ -75,6 +78,7 @@ pub(super) struct Dial<'a> {
     pub(super) connect_within: Duration,
     /// Session channels at once.
     pub(super) channels: usize,
+    pub(super) endings: &'a Arc<Endings>,
 }
 
 impl Dial<'_> {
@@ -112,7 +116,8 @@ impl Dial<'_> {
         }
         let channels = self.channels.max(1);
         let (gate, limit) = (Arc::new(Semaphore::new(channels)), AtomicUsize::new(channels));
-        Ok(Connection { handle, gate, limit, name: name.to_owned(), _via: self.via.clone() })
+        let endings = Arc::clone(self.endings);
+        Ok(Connection { handle, gate, limit, name: name.to_owned(), endings, _via: self.via.clone() })
     }
 
     fn dialled(&self) -> Result<Address, SshError> {

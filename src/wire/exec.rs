@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use russh::client::Msg;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::event::Stream;
 use crate::wire::clock::{Clock as _, SystemClock};
@@ -22,7 +22,8 @@ const LINGER: Duration = Duration::from_secs(5);
 /// For ending what a deadline left behind.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
-/// Run by `sh` on the host. A session's shell leads its process group; TERM first, and KILL for those who ignore it.
+/// Run by `sh` on the host. A session's shell leads its process group; TERM first, and KILL for those who ignore it. No `--` before the group: dash and
+/// busybox take it for a process.
 const END_SIBLING: &str = r#"
 for status in $(grep -l "^PPid:[[:space:]]*$PPID\$" /proc/[0-9]*/status 2>/dev/null); do
   pid=${status#/proc/}; pid=${pid%/status}
@@ -30,9 +31,19 @@ for status in $(grep -l "^PPid:[[:space:]]*$PPID\$" /proc/[0-9]*/status 2>/dev/n
   shown=$(tr '\0' '\n' <"/proc/$pid/cmdline" 2>/dev/null)
   case $shown in
     "$words"|*/"$words"|*"
-$words"|*"$text") kill -TERM -- "-$pid"; sleep 1; kill -KILL -- "-$pid" 2>/dev/null; exit ;;
+$words"|*"$text")
+      kill -TERM "-$pid"
+      for look in 1 2 3 4 5 6 7 8 9 10; do
+        kill -0 "-$pid" 2>/dev/null || exit
+        sleep 0.1 2>/dev/null || sleep 1
+      done
+      kill -KILL "-$pid" 2>/dev/null
+      exit ;;
   esac
 done"#;
+
+/// More than this before the mark is no noise of a shell that starts: whoever answers does not run our text, and all that it says counts.
+const LONGEST_NOISE: usize = 64 << 10;
 
 /// SSH's number for standard error among the extended data of a channel.
 const STDERR: u32 = 1;
@@ -56,11 +67,12 @@ impl Job<'_> {
     pub(super) async fn run(&self, connection: &Arc<Connection>, sink: Sink<'_>) -> Result<Output, Fault> {
         let place = connection.channel().await?;
         let (mut read, write) = place.channel.split();
-        let mut running = Running { left: Some((write, place.permit)), connection: Arc::clone(connection), ender: self.ender() };
+        let (mark, text) = marked(self.text);
+        let mut running = Running { left: Some((write, place.permit)), connection: Arc::clone(connection), ender: self.ender(&text) };
         let Some((write, _)) = &running.left else { return Err(Fault::Gone("the channel is gone".to_owned())) };
         (self.begun)();
-        write.exec(true, self.text).await.map_err(|e| Fault::Gone(e.to_string()))?;
-        let output = self.pump(&mut read, write, sink).await.map_err(|cause| SshError::Broken {
+        write.exec(true, text).await.map_err(|e| Fault::Gone(e.to_string()))?;
+        let output = self.pump(&mut read, write, (mark, sink)).await.map_err(|cause| SshError::Broken {
             host: connection.name.clone(),
             what: self.what.to_owned(),
             cause: cause.to_owned(),
@@ -71,16 +83,21 @@ impl Job<'_> {
 
     /// The script that ends this command's process group: sshd takes no signals over the channel when the user is root. It looks among its own siblings,
     /// the sessions of this connection, for one that shows our words or runs our text.
-    fn ender(&self) -> Option<String> {
-        let shown = if self.words.is_empty() { self.text.to_owned() } else { self.words.join("\n") };
-        let (words, text) = (command::quote(&shown).ok()?, command::quote(self.text).ok()?);
+    fn ender(&self, text: &str) -> Option<String> {
+        let shown = if self.words.is_empty() { text.to_owned() } else { self.words.join("\n") };
+        let (words, text) = (command::quote(&shown).ok()?, command::quote(text).ok()?);
         Some(format!("words={words}\ntext={text}\n{END_SIBLING}"))
     }
 
-    async fn pump(&self, read: &mut ChannelReadHalf, write: &ChannelWriteHalf<Msg>, sink: Sink<'_>) -> Result<Output, &'static str> {
+    async fn pump(
+        &self,
+        read: &mut ChannelReadHalf,
+        write: &ChannelWriteHalf<Msg>,
+        (mark, sink): (String, Sink<'_>),
+    ) -> Result<Output, &'static str> {
         let mut feed = std::pin::pin!(feed(write, self.input));
         let mut fed = false;
-        let (mut out, mut err) = (Tail::new(Stream::Out, self.keep), Tail::new(Stream::Err, self.keep));
+        let (mut out, mut err) = (Tail::new(Stream::Out, self.keep).after(mark), Tail::new(Stream::Err, self.keep));
         let mut status = None;
         loop {
             let linger = async {
@@ -109,6 +126,19 @@ impl Job<'_> {
             None => Err("it ended without an exit status"),
         }
     }
+}
+
+/// `text` behind a command that prints a mark, and the mark with its newline. Shells print what their startup files say to standard output, where it
+/// would pass for output of the command; and a text that no other command has is found again when it must be ended.
+pub(super) fn marked(text: &str) -> (String, String) {
+    let once = uuid::Uuid::new_v4().simple();
+    // In two pieces, so that a shell that shows what it runs does not show the mark.
+    (format!("pmx-{once}\n"), format!("printf '%s%s\\n' pmx- {once}\n{text}"))
+}
+
+/// Where `bytes` go on behind `mark`.
+pub(super) fn behind(bytes: &[u8], mark: &str) -> Option<usize> {
+    bytes.windows(mark.len()).position(|window| window == mark.as_bytes()).map(|at| at + mark.len())
 }
 
 /// Sends the input and closes it. A command that ends without reading it is no failure: what it says counts.
@@ -143,6 +173,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         let (Some((write, permit)), Ok(runtime)) = (self.left.take(), tokio::runtime::Handle::try_current()) else { return };
         let (connection, ender) = (Arc::clone(&self.connection), self.ender.take());
+        let ending = connection.endings.begin();
         runtime.spawn(async move {
             // Best effort: the connection itself may be what broke.
             let _ = write.signal(Sig::TERM).await;
@@ -151,7 +182,34 @@ impl Drop for Running {
             }
             let _ = write.close().await;
             drop(permit);
+            drop(ending);
         });
+    }
+}
+
+/// Counts the commands that are being ended because nobody waits for them any more.
+#[derive(Default)]
+pub(super) struct Endings(watch::Sender<usize>);
+
+/// One command that is being ended.
+struct Ending(watch::Sender<usize>);
+
+impl Endings {
+    fn begin(&self) -> Ending {
+        self.0.send_modify(|count| *count += 1);
+        Ending(self.0.clone())
+    }
+
+    /// Resolves when all have ended, or were given up: each has a deadline.
+    pub(super) async fn settle(&self) {
+        // The sender is ours, so the only way out is the count.
+        let _ = self.0.subscribe().wait_for(|count| *count == 0).await;
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
     }
 }
 
@@ -161,14 +219,31 @@ struct Tail {
     keep: usize,
     kept: Vec<u8>,
     line: Vec<u8>,
+    /// What came before the mark, and the mark, until it has come.
+    noise: Option<(Vec<u8>, String)>,
 }
 
 impl Tail {
     fn new(stream: Stream, keep: usize) -> Self {
-        Self { stream, keep, kept: Vec::new(), line: Vec::new() }
+        Self { stream, keep, kept: Vec::new(), line: Vec::new(), noise: None }
+    }
+
+    /// Forgets what comes before `mark`.
+    fn after(self, mark: String) -> Self {
+        Self { noise: Some((Vec::new(), mark)), ..self }
     }
 
     fn take(&mut self, data: &[u8], sink: Sink<'_>) {
+        let Some((mut held, mark)) = self.noise.take() else { return self.put(data, sink) };
+        held.extend_from_slice(data);
+        match behind(&held, &mark) {
+            Some(at) => self.put(&held[at..], sink),
+            None if held.len() > LONGEST_NOISE => self.put(&held, sink),
+            None => self.noise = Some((held, mark)),
+        }
+    }
+
+    fn put(&mut self, data: &[u8], sink: Sink<'_>) {
         self.kept.extend_from_slice(data);
         // Twice as much is held before the front goes, so that each byte is moved once.
         if self.kept.len() > self.keep.saturating_mul(2) {
@@ -195,6 +270,9 @@ impl Tail {
     }
 
     fn end(mut self, sink: Sink<'_>) -> String {
+        if let Some((held, _)) = self.noise.take() {
+            self.put(&held, sink);
+        }
         if !self.line.is_empty() {
             self.tell(sink);
         }

@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 
 use crate::wire::clock::{Clock as _, SystemClock};
 use crate::wire::connection::{Connection, Dial, Fault};
-use crate::wire::exec::Job;
+use crate::wire::exec::{Endings, Job};
 use crate::wire::hostkey::{HostKeys, Pins};
 use crate::wire::login::Keys;
 use crate::wire::map::ConnectMap;
@@ -72,6 +72,7 @@ pub struct SshClient {
     keys: Keys,
     host_keys: HostKeys,
     pool: Mutex<HashMap<Hop, Arc<Slot>>>,
+    endings: Arc<Endings>,
     clock: SystemClock,
 }
 
@@ -99,6 +100,7 @@ impl SshClient {
             keys: Keys { home: settings.home, agent: settings.agent_socket },
             host_keys: HostKeys::new(pins),
             pool: Mutex::default(),
+            endings: Arc::default(),
             clock: SystemClock::new(),
         }
     }
@@ -150,6 +152,7 @@ impl SshClient {
             via,
             connect_within,
             channels: self.channels,
+            endings: &self.endings,
         };
         dial.open().await
     }
@@ -241,8 +244,17 @@ impl Ssh for SshClient {
             let words = exec.command.words();
             let job = Job { text: &text, words, input: &exec.input, keep: exec.keep, what: &what, begun: &began };
             let job = &job;
-            self.on(target, ask, |connection| async move { job.run(&connection, sink).await }).await
+            let output = self.on(target, ask, |connection| async move { job.run(&connection, sink).await }).await;
+            if matches!(output, Err(SshError::Deadline { .. })) {
+                // Whoever hears of the deadline may start something else there, or end this process.
+                self.endings.settle().await;
+            }
+            output
         })
+    }
+
+    fn settle(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.endings.settle())
     }
 
     fn upload<'a>(

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use russh::ChannelMsg;
+use russh::client::Msg;
+use russh::{Channel, ChannelMsg};
 use russh_sftp::client::error::Error;
 use russh_sftp::client::{Config, RawSftpSession};
 use russh_sftp::protocol::{FileAttributes, OpenFlags, Packet, StatusCode};
@@ -15,7 +16,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::wire::command::Command;
 use crate::wire::connection::{self, Connection, Fault};
-use crate::wire::exec::Job;
+use crate::wire::exec::{self, Job};
 use crate::wire::ssh::{Content, Input, RemoteFile, SshError, Upload};
 
 /// Files at once: 1,000 small files take 127 ms so, and 450 one at a time.
@@ -33,6 +34,17 @@ const LONGEST_COMMAND: usize = 100_000;
 
 /// Deeper or larger trees are a mistake in the path.
 const MOST_ENTRIES: usize = 1_000_000;
+
+/// An SFTP server greets at once, but the shell that starts it may be slow.
+const GREETING_WITHIN: Duration = Duration::from_secs(20);
+
+/// Where systems put OpenSSH's SFTP server.
+const SERVERS: &str = "for server in /usr/lib/openssh /usr/lib/ssh /usr/libexec/openssh /usr/libexec; do
+  [ -x $server/sftp-server ] && exec $server/sftp-server
+done";
+
+/// More than this before the mark comes from no startup file.
+const LONGEST_NOISE: usize = 64 << 10;
 
 /// Kinds of files in the permission bits.
 const DIRECTORY: u32 = 0o040_000;
@@ -85,24 +97,24 @@ impl Temporary {
 impl Session {
     /// Starts SFTP on a new channel of `connection`. Nothing has begun when it fails with [`Fault::Gone`].
     pub(super) async fn open(connection: &Arc<Connection>, deadline: Duration) -> Result<Self, Fault> {
-        let connection::Place { mut channel, permit } = connection.channel().await?;
-        channel.request_subsystem(true, "sftp").await.map_err(|e| Fault::Gone(e.to_string()))?;
-        loop {
-            match channel.wait().await {
-                Some(ChannelMsg::Success) => break,
-                Some(ChannelMsg::Failure) => {
-                    let cause = "the host offers no SFTP (`Subsystem sftp` in its sshd_config)".to_owned();
-                    return Err(SshError::File { host: connection.name.clone(), path: "sftp".to_owned(), cause }.into());
-                }
-                Some(ChannelMsg::Close) | None => return Err(Fault::Gone("the channel closed at once".to_owned())),
-                Some(_) => {}
-            }
-        }
+        let connection::Place { mut channel, mut permit } = connection.channel().await?;
+        subsystem(&mut channel, &connection.name).await?;
         // The caller's deadline rules; a sync on a busy disk may well take longer than the library's 10 s.
         let config = Config { request_timeout_secs: deadline.as_secs().saturating_add(1), ..Config::default() };
-        let raw = RawSftpSession::new_with_config(channel.into_stream(), config);
+        let mut raw = RawSftpSession::new_with_config(channel.into_stream(), config.clone());
         let told = |e: Error| refused(&connection.name, "sftp", &e);
-        let version = raw.init().await.map_err(told)?;
+        let version = match tokio::time::timeout(GREETING_WITHIN, raw.init()).await {
+            Ok(Ok(version)) => version,
+            // The shell that starts the server has printed something first, which no SFTP client understands.
+            Ok(Err(_)) | Err(_) => {
+                drop((raw, permit));
+                let connection::Place { mut channel, permit: again } = connection.channel().await?;
+                permit = again;
+                by_command(&mut channel, &connection.name).await?;
+                raw = RawSftpSession::new_with_config(channel.into_stream(), config);
+                raw.init().await.map_err(told)?
+            }
+        };
         let home = raw.realpath(".").await.map_err(told)?.files.into_iter().next().map(|file| file.filename).unwrap_or_default();
         let offers = |name: &str| version.extensions.contains_key(name);
         let (posix_rename, fsync) = (offers(POSIX_RENAME), offers(FSYNC));
@@ -129,7 +141,7 @@ impl Session {
             let syncs = (0..files.len()).map(|at| self.sync(&places[at]));
             stream::iter(syncs).buffer_unordered(FILES).try_collect::<()>().await?;
         }
-        let renames = (0..files.len()).map(|at| self.settle(&places[at], temporary));
+        let renames = (0..files.len()).map(|at| self.settle(&places[at], &files[at].dest, temporary));
         stream::iter(renames).buffer_unordered(FILES).try_collect::<()>().await
     }
 
@@ -165,8 +177,15 @@ impl Session {
         }
     }
 
-    async fn settle(&self, place: &Place, temporary: &Temporary) -> Result<(), SshError> {
-        self.rename(&place.temp, &place.dest).await.map_err(|e| refused(&self.host, &place.dest, &e))?;
+    async fn settle(&self, place: &Place, asked: &str, temporary: &Temporary) -> Result<(), SshError> {
+        if let Err(error) = self.rename(&place.temp, &place.dest).await {
+            // The host itself says no more than "failure".
+            if self.raw.stat(place.dest.as_str()).await.is_ok_and(|there| kind(&there.attrs) == DIRECTORY) {
+                let cause = "there is a directory of that name".to_owned();
+                return Err(SshError::File { host: self.host.clone(), path: asked.to_owned(), cause });
+            }
+            return Err(refused(&self.host, asked, &error));
+        }
         temporary.names().remove(&place.temp);
         Ok(())
     }
@@ -341,6 +360,47 @@ impl Session {
         let trimmed = path.trim_end_matches('/');
         trimmed.to_owned()
     }
+}
+
+/// Asks for the host's own SFTP server.
+async fn subsystem(channel: &mut Channel<Msg>, host: &str) -> Result<(), Fault> {
+    channel.request_subsystem(true, "sftp").await.map_err(|e| Fault::Gone(e.to_string()))?;
+    loop {
+        match channel.wait().await {
+            Some(ChannelMsg::Success) => return Ok(()),
+            Some(ChannelMsg::Failure) => return Err(no_sftp(host, "the host offers no SFTP (`Subsystem sftp` in its sshd_config)")),
+            Some(ChannelMsg::Close) | None => return Err(Fault::Gone("the channel closed at once".to_owned())),
+            Some(_) => {}
+        }
+    }
+}
+
+/// Starts the SFTP server as a command, behind a mark, and passes over all that comes before it.
+async fn by_command(channel: &mut Channel<Msg>, host: &str) -> Result<(), Fault> {
+    let (mark, text) = exec::marked(SERVERS);
+    channel.exec(true, text).await.map_err(|e| Fault::Gone(e.to_string()))?;
+    let mut heard = Vec::new();
+    let listening = async {
+        while let Some(message) = channel.wait().await {
+            if let ChannelMsg::Data { data } = message {
+                heard.extend_from_slice(&data);
+                if exec::behind(&heard, &mark).is_some() {
+                    return Ok(());
+                }
+            }
+            if heard.len() > LONGEST_NOISE {
+                break;
+            }
+        }
+        let cause = "its SFTP does not answer; a startup file of the user's shell that prints something is the usual reason";
+        Err(no_sftp(host, cause))
+    };
+    let late = |_| no_sftp(host, "its SFTP does not answer in time");
+    tokio::time::timeout(GREETING_WITHIN, listening).await.map_err(late)?
+}
+
+fn no_sftp(host: &str, cause: &str) -> Fault {
+    SshError::File { host: host.to_owned(), path: "sftp".to_owned(), cause: cause.to_owned() }.into()
 }
 
 /// Adds the SHA-256 of each file, computed on the host.

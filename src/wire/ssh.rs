@@ -225,4 +225,10 @@ pub trait Ssh: Send + Sync {
 
     /// Closes the connection to `target`, if there is one: its machine is about to go away.
     fn forget<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, ()>;
+
+    /// Resolves once the remote processes of commands that were given up have been ended, after some seconds at the latest. Whoever ends this process,
+    /// or lets others at those hosts, waits for it first.
+    fn settle(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
 }

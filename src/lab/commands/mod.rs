@@ -10,18 +10,22 @@ mod compose;
 mod docker;
 mod file;
 mod image;
+mod install;
 mod list;
 mod package;
 mod pattern;
 mod run;
 mod show;
 mod system;
+mod tailnet;
 mod template;
 mod text;
 mod tmux;
 
 #[cfg(test)]
 mod calamity_tests;
+#[cfg(test)]
+mod install_tests;
 #[cfg(test)]
 mod tmux_tests;
 
@@ -61,6 +65,15 @@ fn on_host(world: &World, name: &str) -> Option<Program> {
         "rc-status" if !debian => Some(package::rc_status),
         "apt-get" | "apt" if debian => Some(package::apt),
         "systemctl" if debian => Some(package::systemctl),
+        "setup-alpine" if !debian => Some(install::setup_alpine),
+        "modprobe" => Some(install::modprobe),
+        "lsblk" => Some(install::lsblk),
+        "mount" => Some(install::mount),
+        "umount" => Some(install::umount),
+        "chroot" => Some(install::chroot),
+        "chpasswd" => Some(install::chpasswd),
+        "passwd" => Some(install::passwd),
+        "tailscale" if has(&["tailscale"]) => Some(tailnet::tailscale),
         "poweroff" | "halt" | "shutdown" => Some(package::power_off),
         "reboot" => Some(package::reboot),
         _ => None,

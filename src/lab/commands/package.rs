@@ -118,6 +118,9 @@ fn service(shell: &Shell, name: &str, verb: &str, missing: &str) -> i32 {
             "stop" => service.running = false,
             _ => {}
         }
+        if name == "tailscale" && matches!(verb, "start" | "restart") && host.tailnet.state.is_empty() {
+            "NeedsLogin".clone_into(&mut host.tailnet.state);
+        }
         if name == "docker" && verb == "stop" {
             let now = crate::lab::host::time::now();
             host.docker.containers.values_mut().filter(|c| c.running()).for_each(|c| c.end(now, 137));

@@ -157,10 +157,9 @@ pub fn wc(shell: &mut Shell, args: &[String]) -> i32 {
     status
 }
 
-/// A basic or extended regular expression as one of the `regex` crate's language. Only `cel` brings that crate, so what is understood here is our own
-/// small matcher: see `Pattern`.
+/// `grep [-qcFEvionxshl] [-m N] [-e] PATTERN [FILE…]`; the expressions are those of `pattern`.
 pub fn grep(shell: &mut Shell, args: &[String]) -> i32 {
-    let flags = &["-q", "-c", "-F", "-E", "-v", "-i", "-o", "-n", "-x", "-w", "-s", "-h", "-l", "-G"];
+    let flags = &["-q", "-c", "-F", "-E", "-v", "-i", "-o", "-n", "-x", "-s", "-h", "-l", "-G"];
     let Ok(mut options) = options(shell, args, spec(flags, &["-e", "-m"])) else { return 2 };
     let mut patterns: Vec<String> = options.values(&["-e"]).iter().map(|&p| p.to_owned()).collect();
     if patterns.is_empty() {

@@ -395,6 +395,28 @@ impl Files {
         }
         Ok(())
     }
+
+    /// All below `at` as a file system of its own, as a disk that was mounted there holds it.
+    #[must_use]
+    pub fn subtree(&self, at: &str) -> Self {
+        let below = |path: &str| path.strip_prefix(at).filter(|rest| rest.starts_with('/')).map(str::to_owned);
+        let mut other = Self::default();
+        other.nodes.extend(self.nodes.iter().filter_map(|(path, node)| below(path).map(|rest| (rest, node.clone()))));
+        other
+    }
+
+    /// Puts another file system's files below `at` (a directory), in place of what was there.
+    pub fn graft(&mut self, at: &str, other: &Self) {
+        self.clear_below(at);
+        let grafted = other.nodes.iter().filter(|(path, _)| *path != "/");
+        self.nodes.extend(grafted.map(|(path, node)| (format!("{at}{path}"), node.clone())));
+    }
+
+    /// Removes all below `at`.
+    pub fn clear_below(&mut self, at: &str) {
+        let prefix = format!("{at}/");
+        self.nodes.retain(|path, _| !path.starts_with(&prefix));
+    }
 }
 
 /// File contents in the state file: text as it is, anything else as base64 behind a marker.

@@ -65,6 +65,8 @@ impl HostState {
     pub fn netbooted(uuid: &str) -> Self {
         let mut host = Self::alpine("localhost", uuid);
         host.boot.root = Root::Memory;
+        // A plain netboot lets root in without a password at the console.
+        host.put("/etc/shadow", "root::20000:0:::::\n");
         host.packages.extend(["alpine-base".to_owned(), "openssh".to_owned()]);
         host
     }
@@ -80,8 +82,15 @@ impl HostState {
         host
     }
 
-    fn alpine(hostname: &str, uuid: &str) -> Self {
-        let boot = Boot { id: uuid::Uuid::new_v4().to_string(), at: time::now() - 3600, root: Root::Disk, distro: Distro::Alpine };
+    /// An Alpine with what every Alpine has.
+    pub(super) fn alpine(hostname: &str, uuid: &str) -> Self {
+        let boot = Boot {
+            id: uuid::Uuid::new_v4().to_string(),
+            at: time::now() - 3600,
+            root: Root::Disk,
+            distro: Distro::Alpine,
+            ..Boot::default()
+        };
         let mut host = Self { hostname: hostname.to_owned(), uuid: uuid.to_lowercase(), boot, ..Self::default() };
         host.put("/etc/os-release", "NAME=\"Alpine Linux\"\nID=alpine\nVERSION_ID=3.22.1\nPRETTY_NAME=\"Alpine Linux v3.22\"\n");
         host.put("/etc/alpine-release", "3.22.1\n");
@@ -118,6 +127,8 @@ impl HostState {
         self.dir("/tmp", 0o1777);
         self.dir("/root", 0o700);
         self.dir("/root/.ssh", 0o700);
+        self.put("/etc/shadow", "root:*:20000:0:::::\nkeeb:!:20000:0:99999:7:::\n");
+        self.files.change("/etc/shadow", true, |n| n.mode = 0o640).ok();
         self.put("/etc/hostname", &format!("{hostname}\n"));
         self.put("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\nkeeb:x:1000:1000::/home/keeb:/bin/sh\n");
         self.put("/etc/resolv.conf", "nameserver 10.0.0.162\nnameserver 10.0.0.137\nnameserver 10.0.0.1\n");
@@ -130,12 +141,12 @@ impl HostState {
         self.files.change(path, true, |n| n.mode = mode).ok();
     }
 
-    fn put(&mut self, path: &str, text: &str) {
+    pub(super) fn put(&mut self, path: &str, text: &str) {
         self.files.mkdir_all(super::files::split(path).0, 0o755).ok();
         self.files.write(path, text.as_bytes().to_vec(), 0o644).ok();
     }
 
-    fn serve(&mut self, name: &str) {
+    pub(super) fn serve(&mut self, name: &str) {
         self.services.insert(name.to_owned(), Service { running: true, runlevels: ["default".to_owned()].into() });
     }
 
@@ -216,7 +227,13 @@ impl HostState {
     }
 
     fn proxy(uuid: &str) -> Self {
-        let boot = Boot { id: uuid::Uuid::new_v4().to_string(), at: time::now() - 86_400, root: Root::Disk, distro: Distro::Debian };
+        let boot = Boot {
+            id: uuid::Uuid::new_v4().to_string(),
+            at: time::now() - 86_400,
+            root: Root::Disk,
+            distro: Distro::Debian,
+            ..Boot::default()
+        };
         let mut host =
             Self { hostname: "treehouse".to_owned(), uuid: uuid.to_lowercase(), boot, files: Files::default(), ..Self::default() };
         host.put(

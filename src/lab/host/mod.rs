@@ -10,6 +10,7 @@ pub mod console;
 pub mod docker;
 pub mod files;
 pub mod fleet;
+pub mod install;
 pub mod power;
 pub mod proc;
 pub mod settle;

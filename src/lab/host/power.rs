@@ -17,14 +17,10 @@ impl HostState {
     /// The power is gone: whatever was not on a disk is lost, games are not saved. The world calls it when the VM has stopped, however it stopped.
     pub fn power_off(&mut self) {
         let now = time::now();
+        let mounted: Vec<String> = self.boot.mounts.keys().cloned().collect();
+        mounted.iter().for_each(|dir| self.unmount(dir));
         self.tmux = Tmux::default();
-        for container in self.docker.containers.values_mut().filter(|c| c.state.status == "running") {
-            let state = &mut container.state;
-            "exited".clone_into(&mut state.status);
-            (state.exit_code, state.finished_at, state.pid) = (137, now, 0);
-            state.health.clear();
-            container.tmux = Tmux::default();
-        }
+        self.docker.containers.values_mut().filter(|c| c.running()).for_each(|c| c.end(now, 137));
         for service in self.services.values_mut() {
             service.running = false;
         }
@@ -42,7 +38,13 @@ impl HostState {
             (Root::Memory, true) => self.fresh_netboot(),
             (Root::Disk, false) => {}
         }
-        self.boot = Boot { id: uuid::Uuid::new_v4().to_string(), at: time::now(), ..self.boot.clone() };
+        self.boot = Boot {
+            id: uuid::Uuid::new_v4().to_string(),
+            at: time::now(),
+            root: self.boot.root,
+            distro: self.boot.distro,
+            ..Boot::default()
+        };
         for service in self.services.values_mut() {
             service.running = service.runlevels.iter().any(|level| level == "default" || level == "boot");
         }

@@ -34,17 +34,23 @@ impl HostState {
     /// Whether a path is a disk or a partition of one.
     #[must_use]
     pub fn is_block_device(&self, path: &str) -> bool {
-        let Some(name) = path.strip_prefix("/dev/") else { return false };
+        let Some(name) = path.strip_prefix("/dev/").filter(|_| self.sees_disks()) else { return false };
         self.disks.iter().any(|disk| {
             let partitions = if disk.has_system(self.boot.root) { 3 } else { 0 };
             name == disk.name || (1..=partitions).any(|n| name == format!("{}{n}", disk.name))
         })
     }
 
+    /// A netbooted kernel finds its disks when the driver is loaded; an installed one has it in its initramfs.
+    #[must_use]
+    pub fn sees_disks(&self) -> bool {
+        self.boot.root == Root::Disk || self.boot.modules.contains("virtio_scsi") || self.disks.iter().any(|d| d.name.starts_with('v'))
+    }
+
     /// `/sys/block/sda/size`, in sectors of 512 bytes.
     fn disk_size(&self, path: &str) -> Option<String> {
         let name = path.strip_prefix("/sys/block/").or_else(|| path.strip_prefix("/sys/class/block/"))?.strip_suffix("/size")?;
-        self.disks.iter().find(|disk| disk.name == name).map(|disk| format!("{}\n", disk.bytes / 512))
+        self.disks.iter().find(|disk| disk.name == name && self.sees_disks()).map(|disk| format!("{}\n", disk.bytes / 512))
     }
 
     fn root_device(&self) -> String {
@@ -66,13 +72,16 @@ impl HostState {
                 format!("{device} / ext4 rw,relatime 0 0\n{} /boot ext4 rw,relatime 0 0\n", device.replace('3', "1"))
             }
         };
+        for (dir, device) in &self.boot.mounts {
+            let _ = writeln!(text, "{device} {dir} ext4 rw,relatime 0 0");
+        }
         text.push_str("proc /proc proc rw,nosuid,nodev,noexec,relatime 0 0\nsysfs /sys sysfs rw,nosuid,nodev,noexec,relatime 0 0\ntmpfs /run tmpfs rw,nosuid,nodev 0 0\n");
         text
     }
 
     fn partitions(&self) -> String {
         let mut text = "major minor  #blocks  name\n\n".to_owned();
-        for (i, disk) in self.disks.iter().enumerate() {
+        for (i, disk) in self.disks.iter().enumerate().filter(|_| self.sees_disks()) {
             let _ = writeln!(text, "   8 {:8} {:10} {}", i * 16, disk.bytes / 1024, disk.name);
         }
         text

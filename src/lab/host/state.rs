@@ -50,6 +50,10 @@ pub struct Boot {
     pub root: Root,
     /// Whose package manager and init system it has.
     pub distro: Distro,
+    /// Kernel modules loaded by hand since the boot.
+    pub modules: BTreeSet<String>,
+    /// Mounted partitions: directory to device.
+    pub mounts: BTreeMap<String, String>,
 }
 
 /// Where the root file system is.

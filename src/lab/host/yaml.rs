@@ -222,3 +222,45 @@ fn parts(text: &str) -> Vec<&str> {
     all.retain(|part| !part.is_empty());
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::parse;
+
+    #[test]
+    fn compose_files_read_as_they_are_meant() {
+        let rows = [
+            ("a: 1\nb: 'x: y' # note\nc:\n", json!({ "a": 1, "b": "x: y", "c": null })),
+            (
+                "a:\n- x\n- \"7777:7777\"\nb: [1, 'two, three', {k: v}]\n",
+                json!({ "a": ["x", "7777:7777"], "b": [1, "two, three", { "k": "v" }] }),
+            ),
+            ("a:\n  - name: x\n    port: 80\n  -\n    name: y\n", json!({ "a": [{ "name": "x", "port": 80 }, { "name": "y" }] })),
+            ("a: |\n  one\n    two\nb: >-\n  x\n  y\n", json!({ "a": "one\n  two\n", "b": "x y" })),
+            ("---\nurl: http://h:1/p\nports: 80:80\n\"q k\": true\n", json!({ "url": "http://h:1/p", "ports": "80:80", "q k": true })),
+            ("# nothing\n", json!(null)),
+        ];
+        for (text, wanted) in rows {
+            assert_eq!(parse(text), Ok(wanted), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_yaml_is_refused_with_its_line() {
+        for (text, line) in [("a: [1\n", 1), ("a: 1\n  b: 2\n", 2), ("a: 1\n\tb: 2\n", 2), ("a: 1\na: 2\n", 2), ("a: 1\nnonsense\n", 2)] {
+            let error = parse(text).expect_err(text);
+            assert!(error.contains(&format!("line {line}")), "{text}: {error}");
+        }
+        assert!(parse(&(0..200).map(|n| format!("{}a:\n", " ".repeat(n))).collect::<String>()).is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_brings_it_down(text in "([a-z0-9:é#|>'\\[\\]{},-]|\"| |\n|- |: ){0,60}") {
+            // Only that it returns.
+            let _ = parse(&text);
+        }
+    }
+}

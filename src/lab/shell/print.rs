@@ -95,7 +95,7 @@ fn once(shell: &Shell, format: &str, values: &mut std::slice::Iter<'_, String>, 
         let length = rest.find(|c: char| !"-+ #0123456789.*".contains(c)).unwrap_or(rest.len());
         let (flags, kind) = (&rest[..length], rest[length..].chars().next());
         let Some(kind) = kind.filter(|k| "sdiuxXocb".contains(*k)) else {
-            shell.fault(&format!("printf: %{}: invalid directive", &rest[..(length + 1).min(rest.len())]));
+            shell.fault(&format!("printf: %{}: invalid directive", rest.chars().take(length + 1).collect::<String>()));
             *status = 2;
             return true;
         };

@@ -33,8 +33,9 @@ fn real(script: &str, stdin: &str) -> Ran {
 fn real_shell_is_dash() -> bool {
     let found = std::fs::canonicalize("/bin/sh").is_ok_and(|path| path.ends_with("dash"));
     if !found {
-        assert_ne!(std::option_env!("PMX_REAL"), Some("1"), "PMX_REAL wants dash as /bin/sh");
-        println!("skipped: needs dash as /bin/sh");
+        assert_ne!(std::env::var("PMX_REAL").as_deref(), Ok("1"), "PMX_REAL wants dash as /bin/sh");
+        // Past the capture of the test runner: a skipped test must not look like one that passed.
+        let _ = writeln!(std::io::stderr(), "skipped: needs dash as /bin/sh");
     }
     found
 }
@@ -284,4 +285,16 @@ fn hostile_scripts_end() {
     assert!(rig.run("f() { echo $(f); }; f").err.contains("recursion depth"));
     let arith = format!("echo $(({}1{}))", "(".repeat(4000), ")".repeat(4000));
     assert_eq!(rig.run(&arith).status, 2);
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(400))]
+    #[test]
+    fn no_script_brings_the_interpreter_down(
+        script in r#"([a-z$(){}'`;&|<>*?!~=\n \\"\[\]%é0-9#]|echo |printf |if |then |fi|done|do |for |case |esac|in |test |\$\{|sed |grep |tr |cut ){0,40}"#
+    ) {
+        let rig = Rig::new("slate");
+        rig.set(|faults| faults.pace = 0.0);
+        rig.run(&script);
+    }
 }

@@ -19,6 +19,8 @@ pub struct World {
     pub machine: Arc<dyn Machine>,
     /// The container that the process runs in; none on the host itself.
     pub container: Option<String>,
+    /// The disk whose system the process is confined to by `chroot`.
+    pub chroot: Option<String>,
     /// The user's name.
     pub user: String,
     /// Set when the process is to end.
@@ -32,7 +34,7 @@ impl World {
     /// The host itself, seen by `user`.
     #[must_use]
     pub fn new(machine: Arc<dyn Machine>, user: &str, programs: fn(&World, &str) -> Option<Program>) -> Self {
-        Self { machine, container: None, user: user.to_owned(), cancel: Arc::default(), programs, spent: Arc::default() }
+        Self { machine, container: None, chroot: None, user: user.to_owned(), cancel: Arc::default(), programs, spent: Arc::default() }
     }
 
     /// Runs `act` on the machine's inside.
@@ -42,7 +44,17 @@ impl World {
         self.machine.with(&mut |host| {
             host.files.full = full;
             host.settle(time::now_ms());
-            result = act.take().map(|act| act(host));
+            let confined = self
+                .chroot
+                .as_ref()
+                .and_then(|name| host.disks.iter_mut().find(|d| d.name == *name))
+                .and_then(|disk| disk.system.as_deref_mut());
+            // Made before `act` is asked for: it can be given only one of the two.
+            let target = match confined {
+                Some(system) => system,
+                None => &mut *host,
+            };
+            result = act.take().map(|act| act(target));
         });
         result.expect("Machine::with runs its change")
     }

@@ -4,6 +4,7 @@
     reason = "the real ssh and sftp are the reference; tests wait and write their keys in a directory of their own"
 )]
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -117,11 +118,11 @@ async fn commands_run_with_their_streams_and_status() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_a_key_is_let_in() {
+async fn a_key_or_none_is_let_in_and_a_password_is_not() {
     let served = serve("slate").await;
     let mut session = client::connect(Arc::new(client::Config::default()), served.at, Client(Arc::default())).await.expect("a connection");
-    assert!(!session.authenticate_none("root").await.expect("an answer").success());
     assert!(!session.authenticate_password("root", "secret").await.expect("an answer").success());
+    assert!(session.authenticate_none("root").await.expect("an answer").success());
     served.rig.set(|faults| faults.refuse_login = true);
     assert!(served.connect().await.is_err());
 }
@@ -345,8 +346,9 @@ async fn sftp_says_what_is_wrong_when_the_disk_is_full_and_breaks_when_it_is_cut
 /// OpenSSH's client against a served machine; none, said so, where it is not installed.
 fn openssh(program: &str, served: &Served, dir: &Path, args: &[&str]) -> Option<Output> {
     if !Path::new("/usr/bin").join(program).exists() {
-        assert_ne!(std::option_env!("PMX_REAL"), Some("1"), "PMX_REAL wants {program}");
-        println!("skipped: needs {program}");
+        assert_ne!(std::env::var("PMX_REAL").as_deref(), Ok("1"), "PMX_REAL wants {program}");
+        // Past the capture of the test runner: a skipped test must not look like one that passed.
+        let _ = writeln!(std::io::stderr(), "skipped: needs {program}");
         return None;
     }
     let identity = dir.join("key");

@@ -16,8 +16,6 @@ use crate::lang::cel::{pool, run};
 
 /// Programs that are kept for the next place that holds the same text.
 const MOST_KEPT: usize = 4096;
-/// The parser stops at 96 levels, with a complaint about the bracket it stops at.
-const DEEPEST_BRACKETS: usize = 90;
 /// Longest wait for the parser: 4 KiB take it milliseconds.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -75,7 +73,7 @@ fn parse(text: &str) -> Result<Program, Vec<Fault>> {
     let (tree, info) = tree(text).map_err(|errors| {
         // Half-built nodes are reported too, and sorted first: the grammar's own complaint says more.
         let with = |part: &str| errors.errors.iter().find(|error| error.msg.contains(part));
-        vec![syntax(text, with("recursion").or(with("Syntax error")).or(errors.errors.first()))]
+        vec![syntax(text, with("Recursion limit").or(with("Syntax error")).or(errors.errors.first()))]
     })?;
     if ast::depth(&tree, guard::DEEPEST) > guard::DEEPEST {
         return Err(vec![Fault::new(0..text.len(), format!("the expression is nested deeper than {} levels", guard::DEEPEST))]);
@@ -99,8 +97,7 @@ fn syntax(text: &str, error: Option<&ParseError>) -> Fault {
     let end = text[at..].chars().next().map_or(at, |c| at + c.len_utf8());
     let said = error.msg.as_str();
     let quoted = said.split('\'').nth(1).unwrap_or_default();
-    let open = text[..at].matches(['(', '[', '{']).count().saturating_sub(text[..at].matches([')', ']', '}']).count());
-    let message = if open >= DEEPEST_BRACKETS || said.contains("recursion") || said.contains("limit exceeded") {
+    let message = if said.contains("Recursion limit") || said.contains("limit exceeded") {
         "the expression is nested too deeply".to_owned()
     } else if quoted == "<EOF>" || said.contains("at input '<EOF>'") || at >= text.len() {
         "the expression ends too early".to_owned()

@@ -8,7 +8,12 @@ use crate::source::{Source, Span};
 #[test]
 #[ignore = "a measurement"]
 fn cost() {
-    for text in ["inputs.vmName", "model.fleet.resource.vm[inputs.vmName].attributes.ip", "'a' + inputs.vmName", "model.fleet.resource.vm[inputs.vmName].attributes.ip + ':' + string(inputs.n)"] {
+    for text in [
+        "inputs.vmName",
+        "model.fleet.resource.vm[inputs.vmName].attributes.ip",
+        "'a' + inputs.vmName",
+        "model.fleet.resource.vm[inputs.vmName].attributes.ip + ':' + string(inputs.n)",
+    ] {
         let span = Span::new(&Source::new("x", text), 0..text.len());
         let begin = std::time::Instant::now();
         let expr = Expr::parse(text, &span).unwrap();

@@ -134,7 +134,7 @@ fn absence_is_told_and_tolerated_where_it_is_asked_for() {
     );
     assert_eq!(
         bad("'a' + model.fleet.resource.vm['VM 102'].attributes.ip"),
-        "x.toml:1:7: fleet/vm/VM 102 has had no ip since 14:02, when run 7f3 (fleet.stop) stopped it"
+        "x.toml:1:7: fleet/vm/VM 102 has had no ip since 14:02, when run 7f3 (fleet.stop) stopped it; when the machine tells it again, `pmx build fleet/vm/VM 102` reads it"
     );
     assert_eq!(
         bad("1 + model.fleet.resource.vm.calamity.attributes.vmidd"),

@@ -47,24 +47,22 @@ fn deep_and_long_expressions() {
     assert_says(&(repeat("!", 4000) + "true"), "value a boolean");
     assert_says(&(repeat("!(", 1300) + "true" + &repeat(")", 1300)), "nested");
     assert_says(&(repeat("-", 4000) + "1"), "value an integer");
-    assert_says(&(repeat("true?", 700) + "1" + &repeat(":1", 700)), "nested");
-    assert_says(&format!("inputs{}", repeat(".b", 100)), "no `b`");
+    assert_says(&(repeat("true?1:", 580) + "1"), "nested");
+    assert_says(&format!("inputs{}", repeat(".b", 100)), "no input `b`");
     assert_says(&(repeat("1+", 200) + "1"), "value an integer");
     assert_says(&format!("'{}'", repeat("ü", 2040)), "value a string");
     assert_says(&repeat("ü", 2040), "not");
 }
 
+// On a busy machine the clock may end a loop before the count does; both are limits.
 #[test]
 fn loops_are_counted() {
-    assert_says(
-        "lists.range(1000).all(a, lists.range(1000).all(b, lists.range(1000).all(c, a >= 0))) || true",
-        "more than 1,000,000 times",
-    );
+    assert_says("lists.range(1000).all(a, lists.range(1000).all(b, lists.range(1000).all(c, a >= 0))) || true", "costs too much");
     assert_says("lists.range(1000).map(a, lists.range(1000).map(b, lists.range(1000).map(c, a)))", "costs too much");
     assert_says("[1].map(a,[1].map(b,[1].map(c,[1].map(d,[1].map(e,1)))))", "loops are nested deeper than 4");
     assert_says("lists.range(100000).map(x, x + 1).size()", "value an integer");
     assert_says("lists.range(2000000000)", "lists.range");
-    assert_says("lists.range(1000).exists_one(a, lists.range(1001).exists_one(b, b == 0))", "more than 1,000,000 times");
+    assert_says("lists.range(1000).exists_one(a, lists.range(1001).exists_one(b, b == 0))", "costs too much");
 }
 
 #[test]

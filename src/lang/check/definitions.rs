@@ -86,9 +86,10 @@ pub(super) fn set_by_definition<'d>(
     let is_argument = |name: &String| takes.is_some_and(|known| known.contains_key(name));
     let overridden = |name: &String| is_argument(name) && with.contains_key(name);
     let shadowed = |name: &String| own.is_some_and(|own| own.contains_key(name));
-    let globals = definition.global.iter().filter(|(name, _)| {
-        schema.globals.contains_key(*name) || (is_argument(name) && !overridden(name) && !shadowed(name))
-    });
+    let globals = definition
+        .global
+        .iter()
+        .filter(|(name, _)| schema.globals.contains_key(*name) || (is_argument(name) && !overridden(name) && !shadowed(name)));
     let methods = own.into_iter().flatten().filter(|(name, _)| !overridden(name));
     globals.chain(methods).collect()
 }

@@ -11,7 +11,9 @@ pub(super) fn fits(have: &Type, want: &Type) -> Result<(), String> {
     }
     let mismatch = || Err(format!("is {}, expected {}", plain(have), plain(want)));
     match (&have.kind, &want.kind) {
-        (Kind::Any, _) | (_, Kind::Any) | (Kind::Int, Kind::Float) | (Kind::Enum(_), Kind::String) | (Kind::String, Kind::Enum(_)) => Ok(()),
+        (Kind::Any, _) | (_, Kind::Any) | (Kind::Int, Kind::Float) | (Kind::Enum(_), Kind::String) | (Kind::String, Kind::Enum(_)) => {
+            Ok(())
+        }
         // A list may come as JSON in a text.
         (Kind::String, Kind::List(_)) => Ok(()),
         (Kind::Null, _) if want.nullable => Ok(()),
@@ -23,9 +25,9 @@ pub(super) fn fits(have: &Type, want: &Type) -> Result<(), String> {
         },
         (Kind::List(have), Kind::List(want)) => fits(have, want).map_err(|why| format!("has items of which one {why}")),
         (Kind::Map(have), Kind::Map(want)) => fits(have, want).map_err(|why| format!("has fields of which one {why}")),
-        (Kind::Object(fields), Kind::Map(want)) => fields
-            .iter()
-            .try_for_each(|(name, field)| fits(&field.ty, want).map_err(|why| format!("has a field `{name}` that {why}"))),
+        (Kind::Object(fields), Kind::Map(want)) => {
+            fields.iter().try_for_each(|(name, field)| fits(&field.ty, want).map_err(|why| format!("has a field `{name}` that {why}")))
+        }
         (Kind::Object(fields), Kind::Object(known)) => {
             fields.iter().try_for_each(|(name, field)| match known.get(name) {
                 Some(want) => fits(&field.ty, &want.ty).map_err(|why| format!("has a field `{name}` that {why}")),

@@ -56,7 +56,10 @@ fn field(text: &str) -> (String, Field) {
     if word == "int" {
         ty_of.min = Some(0.0);
     }
-    (name.to_owned(), Field { ty: ty_of, required: ty.contains('!'), default: (!ty.contains('!')).then_some(Value::Null), doc: String::new() })
+    (
+        name.to_owned(),
+        Field { ty: ty_of, required: ty.contains('!'), default: (!ty.contains('!')).then_some(Value::Null), doc: String::new() },
+    )
 }
 
 fn object(text: &str) -> Object {

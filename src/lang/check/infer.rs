@@ -119,7 +119,11 @@ impl Inference<'_, '_> {
     fn stepped(&mut self, loops: &ComprehensionExpr, first: Type) -> Type {
         self.node(&loops.loop_step);
         let result = self.node(&loops.result);
-        if binds(loops) { first } else { Type { kind: if first.kind == Kind::Bool || first.kind == Kind::Int { Kind::Bool } else { result.kind }, ..Type::default() } }
+        if binds(loops) {
+            first
+        } else {
+            Type { kind: if first.kind == Kind::Bool || first.kind == Kind::Int { Kind::Bool } else { result.kind }, ..Type::default() }
+        }
     }
 
     /// The list that `map` and `filter` make.
@@ -175,7 +179,10 @@ impl Inference<'_, '_> {
         {
             let complaint = Diagnostic::yours(format!("there is no vault `{name}`")).at(&self.expr.written.at(self.range(arg)), "");
             let vaults = &self.checker.project.pmxfile.vaults;
-            let complaint = vaults.iter().take(3).fold(complaint, |complaint, (known, vault)| complaint.also(&vault.span, format!("`{known}` is declared here")));
+            let complaint = vaults
+                .iter()
+                .take(3)
+                .fold(complaint, |complaint, (known, vault)| complaint.also(&vault.span, format!("`{known}` is declared here")));
             let complaint = unknown(complaint, name, vaults.keys());
             self.checker.complain(match complaint.help {
                 Some(_) => complaint,
@@ -207,7 +214,8 @@ impl Inference<'_, '_> {
             self.complain(self.range(node), format!("`size` does not work on {}", args[0]), None);
         }
         let texts = matches!(name, "contains" | "startsWith" | "endsWith" | "matches" | "split" | "replace" | "indexOf" | "lastIndexOf");
-        if let (true, Some(Style::Member(On::Text)), Some(first), Some(at)) = (texts, Some(signature.style), args.first(), called.args.first())
+        if let (true, Some(Style::Member(On::Text)), Some(first), Some(at)) =
+            (texts, Some(signature.style), args.first(), called.args.first())
             && !matches!(first.kind, Kind::String | Kind::Enum(_) | Kind::Any)
         {
             self.complain(self.range(at), format!("`{name}` takes a string, not {first}"), None);
@@ -256,7 +264,11 @@ impl Inference<'_, '_> {
 
     fn each(&mut self, node: &IdedExpr) -> (Type, usize) {
         let Some((key, value)) = &self.scene.each else {
-            self.complain(self.range(node), "`each` is only known inside `for_each`".to_owned(), Some("add for_each = '…' to the step".to_owned()));
+            self.complain(
+                self.range(node),
+                "`each` is only known inside `for_each`".to_owned(),
+                Some("add for_each = '…' to the step".to_owned()),
+            );
             return (Type::default(), usize::MAX);
         };
         let field = |ty: &Type| Field { ty: ty.clone(), required: true, default: None, doc: String::new() };
@@ -300,7 +312,8 @@ impl Inference<'_, '_> {
     fn single(&mut self, link: &Link<'_>, (def, spec): (&str, &str), name: &str, schema: &TypeSchema) {
         let Some(only) = schema.singles.get(spec) else { return };
         let definition = self.checker.project.definitions.get(def);
-        let reads = definition.into_iter().flat_map(|definition| definition.global.values()).flat_map(|argument| argument.template.value.refs());
+        let reads =
+            definition.into_iter().flat_map(|definition| definition.global.values()).flat_map(|argument| argument.template.value.refs());
         if only != name && !reads.into_iter().any(|reference| matches!(reference.root, Root::Input(_))) {
             let help = format!("write {spec}.{only}");
             self.complain(self.key_range(link), format!("`{def}/{spec}` has one instance, `{only}`, and no `{name}`"), Some(help));
@@ -315,7 +328,11 @@ impl Inference<'_, '_> {
             self.complain(self.range(index), "a secret cannot name a resource".to_owned(), None);
             self.touched = false;
         } else if !matches!(ty.kind, Kind::String | Kind::Enum(_) | Kind::Any) {
-            self.complain(self.range(index), format!("the name of an instance is a string, not {ty}"), Some("make text of it with string(…)".to_owned()));
+            self.complain(
+                self.range(index),
+                format!("the name of an instance is a string, not {ty}"),
+                Some("make text of it with string(…)".to_owned()),
+            );
         }
         self.touched |= touched;
     }

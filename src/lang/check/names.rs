@@ -19,9 +19,10 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     for (name, vm) in project.pmxfile.bot.iter().flat_map(|bot| &bot.vms) {
         note(name, &vm.span);
     }
-    let definitions = project.definitions.values().flat_map(|definition| {
-        definition.global.values().chain(definition.methods.values().flat_map(|(_, arguments)| arguments.values()))
-    });
+    let definitions = project
+        .definitions
+        .values()
+        .flat_map(|definition| definition.global.values().chain(definition.methods.values().flat_map(|(_, arguments)| arguments.values())));
     let steps = project.workflows.values().flat_map(|workflow| &workflow.steps);
     for argument in definitions.chain(steps.clone().flat_map(|step| step.with.values())) {
         for reference in argument.template.value.refs() {

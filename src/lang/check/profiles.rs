@@ -17,10 +17,12 @@ pub(super) fn check(checker: &mut Checker<'_>) {
         }
         for (def, overrides) in &profile.definitions {
             // The table's own place is not kept: its first argument shows the way.
-            let first = overrides.values().flat_map(|arguments| arguments.values()).map(|argument| &argument.key).min_by_key(|key| key.range.start);
+            let first =
+                overrides.values().flat_map(|arguments| arguments.values()).map(|argument| &argument.key).min_by_key(|key| key.range.start);
             let at: &Span = first.unwrap_or(&profile.span);
             if !checker.project.definitions.contains_key(def) {
-                let complaint = Diagnostic::yours(format!("profile `{name}` overrides `{def}`, but there is no such definition")).at(at, "");
+                let complaint =
+                    Diagnostic::yours(format!("profile `{name}` overrides `{def}`, but there is no such definition")).at(at, "");
                 checker.complain(unknown(complaint, def, checker.project.definitions.keys()));
                 continue;
             }

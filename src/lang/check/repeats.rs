@@ -64,6 +64,8 @@ fn of_template(template: &Template) -> String {
             pieces.iter().map(piece).collect()
         }
         Template::List(items) => items.iter().map(|item| of_template(&item.value)).collect::<Vec<_>>().join(","),
-        Template::Map(fields) => fields.iter().map(|(key, field)| format!("{key}:{}", of_template(&field.value))).collect::<Vec<_>>().join(","),
+        Template::Map(fields) => {
+            fields.iter().map(|(key, field)| format!("{key}:{}", of_template(&field.value))).collect::<Vec<_>>().join(",")
+        }
     }
 }

@@ -39,8 +39,14 @@ fn mistakes_in_steps() {
             step("call = \"fleet.start\"\nwith = { vmName = \"x\", waitSeconds = \"120\" }"),
             "w.toml:4:38: `waitSeconds` of fleet.start is the string \"120\", expected integer; write it without the quotes",
         ),
-        (step("call = \"fleet.start\"\nwith = { vmName = 3 }"), "w.toml:4:19: `vmName` of fleet.start is integer 3, expected string; write it in quotes"),
-        (step("call = \"fleet.start\"\nwith = { vmName = \"x\", waitSeconds = -1 }"), "w.toml:4:38: `waitSeconds` of fleet.start is -1, the smallest allowed is 0"),
+        (
+            step("call = \"fleet.start\"\nwith = { vmName = 3 }"),
+            "w.toml:4:19: `vmName` of fleet.start is integer 3, expected string; write it in quotes",
+        ),
+        (
+            step("call = \"fleet.start\"\nwith = { vmName = \"x\", waitSeconds = -1 }"),
+            "w.toml:4:38: `waitSeconds` of fleet.start is -1, the smallest allowed is 0",
+        ),
         (
             step("call = \"fleet.stop\"\nwith = { vmName = \"x\", mode = \"shutdwn\" }"),
             "w.toml:4:31: `mode` of fleet.stop is \"shutdwn\", expected one of shutdown, stop; did you mean `shutdown`?",
@@ -54,7 +60,9 @@ fn mistakes_in_steps() {
             "w.toml:4:39: `command` of testVmSsh.exec holds a secret, which may only flow into secret arguments",
         ),
         (
-            step("call = \"testVmSsh.exec\"\nwith = { vmName = \"x\", command = 'echo ${{ model.keebDev02.resource.node.node.attributes.ticket }}' }"),
+            step(
+                "call = \"testVmSsh.exec\"\nwith = { vmName = \"x\", command = 'echo ${{ model.keebDev02.resource.node.node.attributes.ticket }}' }",
+            ),
             "w.toml:4:34: `command` of testVmSsh.exec holds a secret, which may only flow into secret arguments; text around an expression makes a string",
         ),
         (
@@ -62,13 +70,21 @@ fn mistakes_in_steps() {
             "w.toml:4:47: `content` of testVmSsh.writeFile is a secret in plain text; put it in a vault: ${{ vault.get(\"vault\", \"key\") }}",
         ),
         (
-            step("call = \"testVmSsh.writeFile\"\nwith = { vmName = \"x\", dest = \"/a\", content = '${{ vault.get(\"proxmox-valt\", \"k\") }}' }"),
+            step(
+                "call = \"testVmSsh.writeFile\"\nwith = { vmName = \"x\", dest = \"/a\", content = '${{ vault.get(\"proxmox-valt\", \"k\") }}' }",
+            ),
             "w.toml:4:62: there is no vault `proxmox-valt`; did you mean `proxmox-vault`?",
         ),
         (step("workflow = \"stop-vm\""), "w.toml:3:13: workflow `stop-vm` needs the input `vmName`; add it: with = { vmName = … }"),
-        (step("workflow = \"stop-vm\"\nwith = { vmName = 1 }"), "w.toml:4:19: input `vmName` of stop-vm is integer 1, expected string; write it in quotes"),
+        (
+            step("workflow = \"stop-vm\"\nwith = { vmName = 1 }"),
+            "w.toml:4:19: input `vmName` of stop-vm is integer 1, expected string; write it in quotes",
+        ),
         (step("workflow = \"sync-fleet\"\nwith = { a = 1 }"), "w.toml:4:10: workflow `sync-fleet` has no input `a`; it takes none"),
-        (step("call = \"fleet.stop\"\nfresh = \"1m\"\nwith = { vmName = \"x\" }"), "w.toml:3:15: `fresh` is for methods that only look; fleet.stop acts; remove `fresh`"),
+        (
+            step("call = \"fleet.stop\"\nfresh = \"1m\"\nwith = { vmName = \"x\" }"),
+            "w.toml:3:15: `fresh` is for methods that only look; fleet.stop acts; remove `fresh`",
+        ),
         (step("workflow = \"w\""), "w.toml:3:13: workflow `w` contains itself: w → w"),
     ];
     for (text, said) in table {
@@ -79,28 +95,51 @@ fn mistakes_in_steps() {
 #[test]
 fn mistakes_in_expressions() {
     let with = |expr: &str| format!("{INPUT}{}", step(&format!("call = \"fleet.start\"\nwith = {{ vmName = '${{{{ {expr} }}}}' }}")));
-    let condition = |expr: &str| format!("{INPUT}{}", step(&format!("call = \"fleet.start\"\nwith = {{ vmName = '${{{{ inputs.vmName }}}}' }}\nif = '{expr}'")));
+    let condition = |expr: &str| {
+        format!("{INPUT}{}", step(&format!("call = \"fleet.start\"\nwith = {{ vmName = '${{{{ inputs.vmName }}}}' }}\nif = '{expr}'")))
+    };
     let table = [
         (with("inputs.vmNmae"), "6:31: there is no input `vmNmae`; did you mean `vmName`?"),
         (with("model.flet.resource.vm.a.attributes.ip"), "6:30: there is no definition `flet`; did you mean `fleet`?"),
         (with("model.fleet.resource.vms.a.attributes.ip"), "6:45: `fleet` writes no `vms`; did you mean `vm`?"),
         (with("model.fleet.resource.vm.a.attributes.ipp"), "6:61: `fleet/vm` has no `ipp`; did you mean `ip`?"),
         (with("model.fleet.resource.vm.a.atributes.ip"), "6:50: `fleet/vm` has no `atributes`; did you mean `attributes`?"),
-        (with("model.fleet.resource.vm.a.attributes.vmid"), "6:24: `vmName` of fleet.start is integer, expected string; make text of it with string(…)"),
-        (with("model.fleet.resource.vm.a.attributes.ip + 1"), "6:24: `+` does not work on string or null and integer; make text of the number with string(…)"),
-        (with("model.fleet.resource.vm[inputs.vmName == \"x\"].attributes.ip"), "6:48: the name of an instance is a string, not boolean; make text of it with string(…)"),
+        (
+            with("model.fleet.resource.vm.a.attributes.vmid"),
+            "6:24: `vmName` of fleet.start is integer, expected string; make text of it with string(…)",
+        ),
+        (
+            with("model.fleet.resource.vm.a.attributes.ip + 1"),
+            "6:24: `+` does not work on string or null and integer; make text of the number with string(…)",
+        ),
+        (
+            with("model.fleet.resource.vm[inputs.vmName == \"x\"].attributes.ip"),
+            "6:48: the name of an instance is a string, not boolean; make text of it with string(…)",
+        ),
         (with("model.fleet.resource.vm[vault.get(\"proxmox-vault\", \"k\")].attributes.ip"), "6:48: a secret cannot name a resource"),
         (with("each.value"), "6:24: `each` is only known inside `for_each`; add for_each = '…' to the step"),
         (with("inputs.vmName.size().startsWith(\"a\")"), "6:24: `startsWith` does not work on integer"),
         (condition("inputs.vmName"), "7:7: `if` is true or false, not string; compare it, such as `== \"running\"`"),
-        (condition("model.fleet.resource.vm.a.attributes.status == \"runing\""), "7:54: `runing` is none of running, stopped, gone, deleted; did you mean `running`?"),
-        (condition("model.fleet.resource.vm.a.attributes.vmid == \"103\""), "7:7: integer and string are never equal; write it without the quotes"),
-        (condition("model.fleet.resource.vm.a.attributes.vmid > \"x\""), "7:7: `>` does not work on integer and string; make text of the number with string(…)"),
+        (
+            condition("model.fleet.resource.vm.a.attributes.status == \"runing\""),
+            "7:54: `runing` is none of running, stopped, gone, deleted; did you mean `running`?",
+        ),
+        (
+            condition("model.fleet.resource.vm.a.attributes.vmid == \"103\""),
+            "7:7: integer and string are never equal; write it without the quotes",
+        ),
+        (
+            condition("model.fleet.resource.vm.a.attributes.vmid > \"x\""),
+            "7:7: `>` does not work on integer and string; make text of the number with string(…)",
+        ),
         (condition("vault.get(\"proxmox-vault\", \"k\") == \"x\""), "7:7: a secret may not decide whether a step runs"),
         (condition("has(model.fleet.resource.vm.a.attributes.ipp)"), "7:48: `fleet/vm` has no `ipp`; did you mean `ip`?"),
         (condition("model.fleet.resource.vm.a.attributes.?ipp.orValue(\"\") == \"\""), "7:45: `fleet/vm` has no `ipp`; did you mean `ip`?"),
         (condition("model.fleet.resource.vm.a.attributes.tags.exists(t, t == 1)"), "7:59: string and integer are never equal"),
-        (condition("inputs.vmName in model.fleet.resource.vm.a.attributes.status"), "7:7: `in` looks into a list or map, not one of running, stopped, gone, deleted"),
+        (
+            condition("inputs.vmName in model.fleet.resource.vm.a.attributes.status"),
+            "7:7: `in` looks into a list or map, not one of running, stopped, gone, deleted",
+        ),
         (condition("inputs.vmName && true"), "7:7: a condition is true or false, not string; compare it, such as `== \"running\"`"),
     ];
     let wrong: Vec<String> = table
@@ -115,7 +154,8 @@ fn mistakes_in_expressions() {
 
 #[test]
 fn loops_give_their_items() {
-    let over = |list: &str, value: &str| step(&format!("call = \"fleet.start\"\nfor_each = '{list}'\nwith = {{ vmName = '${{{{ {value} }}}}' }}"));
+    let over =
+        |list: &str, value: &str| step(&format!("call = \"fleet.start\"\nfor_each = '{list}'\nwith = {{ vmName = '${{{{ {value} }}}}' }}"));
     assert_eq!(workflow(&over("[\"a\", \"b\"]", "each.value")), Vec::<String>::new());
     assert_eq!(workflow(&over("model.fleet.resource.vm", "each.key")), Vec::<String>::new());
     assert_eq!(workflow(&over("model.fleet.resource.vm", "each.value.attributes.vmName")), Vec::<String>::new());
@@ -126,9 +166,12 @@ fn loops_give_their_items() {
 #[test]
 fn secrets_may_go_where_secrets_belong() {
     let vault = "vault.get(\"proxmox-vault\", \"k\")";
-    let text = step(&format!("call = \"testVmSsh.writeFile\"\nwith = {{ vmName = \"x\", dest = \"/a\", content = 'TOKEN=${{{{ {vault} }}}}' }}"));
+    let text =
+        step(&format!("call = \"testVmSsh.writeFile\"\nwith = {{ vmName = \"x\", dest = \"/a\", content = 'TOKEN=${{{{ {vault} }}}}' }}"));
     assert_eq!(workflow(&text), Vec::<String>::new());
-    let text = step(&format!("call = \"testVmSsh.exec\"\nwith = {{ vmName = \"x\", command = \"ls\", env = {{ TOKEN = '${{{{ {vault} }}}}' }} }}"));
+    let text = step(&format!(
+        "call = \"testVmSsh.exec\"\nwith = {{ vmName = \"x\", command = \"ls\", env = {{ TOKEN = '${{{{ {vault} }}}}' }} }}"
+    ));
     assert_eq!(workflow(&text), Vec::<String>::new());
 }
 
@@ -150,8 +193,13 @@ fn whole_project_mistakes() {
     let copy = FILES.iter().find(|(name, _)| name.ends_with("stop-calamity.toml")).unwrap().1;
     assert!(lines(&[("workflows/z.toml", copy)])[0].contains("3 steps from `auth` on also stand in workflow `stop-calamity`"));
     let pmxfile = FILES[0].1;
-    let bot = pmxfile.replace("actions = [\"start\", \"stop\", \"reboot\", \"update\", \"status\"]", "actions = [\"start\", \"update\"]").replace("[bot.vm.calamity]", "[bot.vm.atm10]");
-    assert_eq!(lines(&[("Pmxfile.toml", &bot)]), ["Pmxfile.toml:28:22: no workflow does `update` to `atm10`; write a workflow `update-atm10` or `update-vm`"]);
+    let bot = pmxfile
+        .replace("actions = [\"start\", \"stop\", \"reboot\", \"update\", \"status\"]", "actions = [\"start\", \"update\"]")
+        .replace("[bot.vm.calamity]", "[bot.vm.atm10]");
+    assert_eq!(
+        lines(&[("Pmxfile.toml", &bot)]),
+        ["Pmxfile.toml:28:22: no workflow does `update` to `atm10`; write a workflow `update-atm10` or `update-vm`"]
+    );
     let slip = pmxfile.replace("[bot.vm.calamity]", "[bot.vm.calamty]");
     assert!(lines(&[("Pmxfile.toml", &slip)]).iter().any(|line| line.contains("`calamty` is named only here; did you mean `calamity`?")));
 }
@@ -207,7 +255,12 @@ fn harmless(name: &str, old: &str, new: &str) -> bool {
     }
     let description = old.starts_with("description");
     // A word of a name in quotes; a number that is a number still.
-    description && !new.contains(" = 7") && new.matches('"').count() == 2 && new.contains(" = ") || name.starts_with("without `.`") && !old.contains("${{") && !old.contains("call") && !old.starts_with("status") && !old.starts_with('[')
+    description && !new.contains(" = 7") && new.matches('"').count() == 2 && new.contains(" = ")
+        || name.starts_with("without `.`")
+            && !old.contains("${{")
+            && !old.contains("call")
+            && !old.starts_with("status")
+            && !old.starts_with('[')
 }
 
 #[test]
@@ -224,9 +277,15 @@ fn every_slip_is_noticed_at_its_place() {
                 let changed: Vec<&str> = text.lines().enumerate().map(|(at, old)| if at == number { new.as_str() } else { old }).collect();
                 let changed = changed.join("\n") + "\n";
                 let found = complaints(&[(file, &changed)]);
-                let errors = found.iter().filter(|one| one.severity == Severity::Error || ["named only here", "is never used", "overrides and nothing else"].iter().any(|told| one.message.contains(told)));
-                let here = |span: &crate::source::Span| span.source.name.ends_with(file) && span.source.line_column(span.range.start).0.abs_diff(number + 1) <= 1;
-                let near = errors.clone().any(|one| one.at.iter().map(|(span, _)| span).chain(one.also.iter().map(|(span, _)| span)).any(here));
+                let errors = found.iter().filter(|one| {
+                    one.severity == Severity::Error
+                        || ["named only here", "is never used", "overrides and nothing else"].iter().any(|told| one.message.contains(told))
+                });
+                let here = |span: &crate::source::Span| {
+                    span.source.name.ends_with(file) && span.source.line_column(span.range.start).0.abs_diff(number + 1) <= 1
+                };
+                let near =
+                    errors.clone().any(|one| one.at.iter().map(|(span, _)| span).chain(one.also.iter().map(|(span, _)| span)).any(here));
                 if !near {
                     let said = errors.map(ToString::to_string).next().unwrap_or_else(|| "nothing".to_owned());
                     missed.push(format!("{file}:{}: {name}: {new}   ->   {said}", number + 1));

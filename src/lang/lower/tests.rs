@@ -81,7 +81,18 @@ fn mistakes_in_workflows() {
         ("description = \"x\"".to_owned(), "w.toml:1:1: a workflow has no `step`; add `[[step]]`"),
         (step("call = \"a.b\"") + &step("call = \"a.b\""), "w.toml:5:9: two steps are called `a`; give each step its own name"),
     ];
-    for (text, said) in table {
+    let more = [
+        (step("call = \"a.b\"\ntimeout = 0"), "w.toml:4:11: `timeout` is 0, so the step could never end in time; remove it, or write more"),
+        (
+            step("call = \"a.b\"\nconfirm = '${{ inputs.x }}'"),
+            "w.toml:4:12: `confirm` is asked before expressions are evaluated; write plain text",
+        ),
+        (
+            step("call = \"a.b\"\ntimeout = \"5m1h\""),
+            "w.toml:4:11: `timeout`: `5m1h` names its units out of order; write a number and a unit: \"90s\", \"10m\", \"2h\", \"1d\"; an integer is seconds",
+        ),
+    ];
+    for (text, said) in table.into_iter().chain(more) {
         assert_eq!(of_workflow(&text).first().map(String::as_str), Some(said), "{text}");
     }
 }

@@ -191,14 +191,37 @@ fn expr(reader: &mut Reader, table: &Table<'_>, key: &str) -> Option<Expr> {
 
 fn options(reader: &mut Reader, table: &Table<'_>) -> Options {
     Options {
-        timeout: reader.duration(table, "timeout"),
+        timeout: timeout(reader, table),
         retry: retry(reader, table),
         fresh: reader.duration(table, "fresh"),
         always: reader.flag(table, "always"),
         optional: reader.flag(table, "optional"),
         unordered: reader.flag(table, "unordered"),
-        confirm: reader.filled(table, "confirm").map(|text| text.value),
+        confirm: confirm(reader, table),
     }
+}
+
+fn timeout(reader: &mut Reader, table: &Table<'_>) -> Option<Duration> {
+    let timeout = reader.duration(table, "timeout")?;
+    if timeout.is_zero() {
+        let span = table.entries.get("timeout").map_or_else(|| table.span.clone(), |node| reader.span(node));
+        reader.complain(
+            Diagnostic::yours("`timeout` is 0, so the step could never end in time").at(&span, "").help("remove it, or write more"),
+        );
+        return None;
+    }
+    Some(timeout)
+}
+
+/// The question before a step: plain text, because it is asked before anything is evaluated.
+fn confirm(reader: &mut Reader, table: &Table<'_>) -> Option<String> {
+    let text = reader.filled(table, "confirm")?;
+    if text.value.contains("${{") {
+        let complaint = Diagnostic::yours("`confirm` is asked before expressions are evaluated").at(&text.span, "");
+        reader.complain(complaint.help("write plain text"));
+        return None;
+    }
+    Some(text.value)
 }
 
 fn retry(reader: &mut Reader, table: &Table<'_>) -> Option<Retry> {

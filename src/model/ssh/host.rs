@@ -9,9 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{Digest, Fields};
 use crate::model::contract::{Acts, At, Call, Context, Effect, Failure, Instance, MethodRow, Outcome, PhaseRow, SpecRow, TypeRow, Writes};
 use crate::model::local::{LocalFile, sha256, source};
-use crate::model::remote::{Host, Remote, off, ssh_failure};
+use crate::model::remote::{Host, Remote, off};
 use crate::model::schema::object;
-use crate::model::wait::cancelled;
 use crate::secret::Secret;
 use crate::value::Value;
 use crate::wire::command::Command;
@@ -272,6 +271,7 @@ async fn write_file(ctx: &Context, call: Call) -> Result<Outcome, Failure> {
 async fn upload(ctx: &Context, call: Call) -> Result<Outcome, Failure> {
     let (globals, arguments) = call.typed::<Globals, UploadArguments>()?;
     let remote = globals.remote(ctx)?;
+    ctx.reporter.phase(TRANSFER_PHASE, Some(TRANSFER));
     let local = source(ctx.root.join(&arguments.source)).await?;
     for path in &local.skipped {
         ctx.reporter.warn(&format!("{}/{path} is left out: it is neither a file nor a link to one", arguments.source));
@@ -319,7 +319,7 @@ async fn there(
     let mut add = |path: String, file: RemoteFile| file.sha256.map(|sha256| there.insert(path, (file.mode, sha256)));
     match dir {
         Some(dir) => {
-            let listed = remote.ctx.wire.ssh.list(&remote.target, dir, true, TRANSFER).await.map_err(|e| ssh_failure(e, false))?;
+            let listed = remote.files(remote.ctx.wire.ssh.list(&remote.target, dir, true, TRANSFER), false).await?;
             for file in listed {
                 add(format!("{dir}/{}", file.path), file);
             }
@@ -337,12 +337,7 @@ async fn there(
 
 async fn send(remote: &Remote<'_>, files: Vec<Upload>) -> Result<(), Failure> {
     remote.ctx.reporter.phase(TRANSFER_PHASE, Some(TRANSFER));
-    let sent = remote.ctx.wire.ssh.upload(&remote.target, files, TRANSFER, &|_| {});
-    tokio::select! {
-        biased;
-        () = remote.ctx.reporter.cancelled() => Err(cancelled(format!("{}: the run was cancelled", remote.target.host)).maybe_acted()),
-        done = sent => done.map_err(|e| ssh_failure(e, true)),
-    }
+    remote.files(remote.ctx.wire.ssh.upload(&remote.target, files, TRANSFER, &|_| {}), true).await
 }
 
 fn digest(files: &[LocalFile]) -> Digest {
@@ -358,11 +353,7 @@ async fn wait_for_connection(ctx: &Context, call: Call) -> Result<Outcome, Failu
     let remote = globals.remote(ctx)?;
     let deadline = Duration::from_secs(arguments.timeout);
     ctx.reporter.phase("a login to work", Some(deadline));
-    tokio::select! {
-        biased;
-        () = ctx.reporter.cancelled() => return Err(cancelled(format!("{}: the run was cancelled", remote.target.host))),
-        done = ctx.wire.ssh.wait(&remote.target, deadline) => done.map_err(|e| ssh_failure(e, false))?,
-    }
+    remote.files(ctx.wire.ssh.wait(&remote.target, deadline), false).await?;
     let results = Results { host: remote.target.host.clone(), ..Results::default() };
     Ok(Outcome::unchanged(format!("{} answers", remote.target.host)).write("result", "result", value(&results)?))
 }

@@ -37,6 +37,7 @@ kick() {
   players=$left
 }
 
+echo $$ > /tmp/server.pid
 echo "Terraria Server v1.4.4.9 - tModLoader"
 echo "Listening on port 7777"
 echo "Type 'help' for a list of commands."
@@ -45,6 +46,8 @@ printf ': '
 while read -r word rest; do
   case $word in
     playing) list ;;
+    maxplayers) echo "Player limit: 8" ;;
+    version) echo "Terraria Server v1.4.4.9" ;;
     say) echo "<Server> $rest" ;;
     save) save ;;
     exit) save; exit 0 ;;

@@ -1,0 +1,14 @@
+//! The types that work over SSH, as `pmx` runs them, against the real things: sshd, Docker with compose, tmux in containers. What they did is
+//! asked of ordinary clients, never of `pmx`.
+
+mod compose;
+mod console;
+mod exec;
+mod files;
+mod images;
+mod login;
+mod order;
+mod refused;
+mod secrets;
+mod site;
+mod uploads;

@@ -1,0 +1,69 @@
+//! A secret on its way to a real host and back: whoever looks finds it only in the file that it was meant for.
+
+use base64::Engine as _;
+
+use super::super::real::sshd::{Sshd, Wanted};
+use super::super::sandbox::Sandbox;
+use super::site::{files, project};
+
+const CANARY: &str = "C4nary-in-th3-m1ne/+=";
+
+const WORKFLOW: &str = r#"
+[[step]]
+name = "write"
+call = "testVmSsh.writeFile"
+with = { dest = "~/token", content = '${{ vault.get("safe", "TOKEN") }}' }
+
+[[step]]
+name = "echo"
+call = "testVmSsh.exec"
+with = { command = "cat token; echo; cat token >&2; echo \"token is $(cat token), or $(base64 token)\"" }
+
+[[step]]
+name = "fail"
+call = "testVmSsh.exec"
+with = { command = "echo \"bad token $(cat token)\" >&2; exit 3" }
+"#;
+
+/// Every file that the sandbox left anywhere, the store's included, that holds `bytes`.
+fn holders(sandbox: &Sandbox, bytes: &[u8]) -> Vec<String> {
+    let root = sandbox.path("..");
+    let holds = |path: &std::path::PathBuf| std::fs::read(path).is_ok_and(|text| text.windows(bytes.len()).any(|window| window == bytes));
+    files(&root).into_iter().filter(holds).map(|path| path.display().to_string()).collect()
+}
+
+#[test]
+fn a_secret_that_comes_back_as_output_is_kept_nowhere() {
+    let Some(sshd) = Wanted::default().option("LogLevel", "DEBUG3").start() else { return };
+    let sandbox = project(&sshd).env("SAFE_TOKEN", CANARY).file("workflows/leak.toml", WORKFLOW);
+    let encoded = base64::engine::general_purpose::STANDARD.encode(CANARY);
+    let quiet = [CANARY, &encoded];
+    sandbox.pmx(&["build", "leak", "-v"]).exits(1).says("bad token").says("exit code 3").keeps_quiet_about(CANARY).keeps_quiet_about(&encoded);
+    assert_eq!(std::fs::read_to_string(sshd.home().join("token")).ok().as_deref(), Some(CANARY), "it must have arrived, or nothing is shown");
+    std::fs::remove_file(sshd.home().join("token")).expect("the file can be removed");
+    sandbox.pmx(&["--json", "build", "leak"]).exits(1).says("\"testVmSsh.writeFile\"").keeps_quiet_about(CANARY).keeps_quiet_about(&encoded);
+    let told = sandbox.pmx(&["--json", "show", "testVmSsh/result/result"]).exits(0).says("token is").keeps_quiet_about(CANARY);
+    assert!(told.json()["attributes"]["stderr"].as_str().is_some_and(|text| !text.contains(CANARY)), "{told}");
+    for command in [&["log"][..], &["--json", "log"], &["runs"], &["show", "testVmSsh/file/~/token"], &["--json", "runs"]] {
+        sandbox.pmx(command).exits(0).keeps_quiet_about(CANARY).keeps_quiet_about(&encoded);
+    }
+    let run = told.json()["run"].as_str().unwrap_or_default().to_owned();
+    sandbox.pmx(&["run", &run]).exits(0).keeps_quiet_about(CANARY);
+    sandbox.pmx(&["--json", "run", &run]).exits(0).keeps_quiet_about(CANARY);
+    sandbox.pmx(&["fsck"]).exits(0);
+    for secret in quiet {
+        assert_eq!(holders(&sandbox, secret.as_bytes()), Vec::<String>::new());
+        assert!(!sshd.log().contains(secret), "sshd heard it in a command");
+    }
+    assert!(sshd.log().contains("Accepted publickey"), "{}", sshd.log());
+    assert!(!holders(&sandbox, b"bad token").is_empty(), "the search finds what is there");
+}
+
+#[test]
+fn a_secret_may_not_become_a_command() {
+    let Some(sshd) = Sshd::start() else { return };
+    let step = "[[step]]\nname = \"leak\"\ncall = \"testVmSsh.exec\"\nwith = { command = 'echo ${{ vault.get(\"safe\", \"TOKEN\") }} > out' }\n";
+    let sandbox = project(&sshd).env("SAFE_TOKEN", CANARY).file("workflows/leak.toml", step);
+    sandbox.pmx(&["build", "leak"]).exits(2).says("secret").keeps_quiet_about(CANARY);
+    assert!(files(&sshd.home()).is_empty() && !sshd.log().contains("Accepted publickey"));
+}

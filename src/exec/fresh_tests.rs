@@ -32,7 +32,8 @@ fn counting(rig: &Rig) {
 #[tokio::test]
 async fn an_observation_is_fresh_within_its_window_and_under_its_key() {
     // Old system, 13: every workflow did everything again.
-    let steps = "[input.x]\ntype = \"integer\"\n[[step]]\nname = \"g\"\ncall = \"fleet.glance\"\nwith = { of = 'a', x = '${{ inputs.x }}' }\n";
+    let steps =
+        "[input.x]\ntype = \"integer\"\n[[step]]\nname = \"g\"\ncall = \"fleet.glance\"\nwith = { of = 'a', x = '${{ inputs.x }}' }\n";
     let mut rig = Rig::new(steps);
     let input = |x| Map::from([("x".to_owned(), Value::Int(x))]);
     rig.inputs = input(1);
@@ -94,8 +95,11 @@ async fn an_implied_refresh_that_expired_is_made_again_before_its_later_reader()
 #[tokio::test]
 async fn the_list_of_a_loop_and_a_condition_are_looked_at_again_too() {
     let slow = "[[step]]\nname = \"slow\"\ncall = \"fleet.note\"\nwith = { as = 'slow' }\nafter = [\"early\"]\n";
-    let note = |name: &str, rest: &str| format!("[[step]]\nname = \"{name}\"\ncall = \"fleet.note\"\nwith = {{ as = '{name}' }}\nafter = [\"slow\"]\n{rest}\n");
-    let looped = note("loop", "for_each = 'model.fleet.resource.thing.a.attributes.n == 2 ? [1] : []'").replace("'loop'", "'l${{ each.key }}'");
+    let note = |name: &str, rest: &str| {
+        format!("[[step]]\nname = \"{name}\"\ncall = \"fleet.note\"\nwith = {{ as = '{name}' }}\nafter = [\"slow\"]\n{rest}\n")
+    };
+    let looped =
+        note("loop", "for_each = 'model.fleet.resource.thing.a.attributes.n == 2 ? [1] : []'").replace("'loop'", "'l${{ each.key }}'");
     let conditional = note("cond", "if = 'model.fleet.resource.thing.a.attributes.n == 2'");
     let rig = Rig::new(&[reader("early"), slow.to_owned(), looped, conditional].concat());
     counting(&rig);
@@ -111,8 +115,10 @@ async fn the_list_of_a_loop_and_a_condition_are_looked_at_again_too() {
 #[tokio::test]
 async fn a_reader_sees_what_this_run_wrote_before_it() {
     // Old system, 3: it used the value of the run before.
-    let write = "[input.x]\ntype = \"integer\"\n[[step]]\nname = \"w\"\ncall = \"fleet.note\"\nwith = { as = 'n', x = '${{ inputs.x }}' }\n";
-    let read = "[[step]]\nname = \"r\"\ncall = \"fleet.note\"\nwith = { as = 'r', x = '${{ model.fleet.resource.note.n.attributes.x }}' }\n";
+    let write =
+        "[input.x]\ntype = \"integer\"\n[[step]]\nname = \"w\"\ncall = \"fleet.note\"\nwith = { as = 'n', x = '${{ inputs.x }}' }\n";
+    let read =
+        "[[step]]\nname = \"r\"\ncall = \"fleet.note\"\nwith = { as = 'r', x = '${{ model.fleet.resource.note.n.attributes.x }}' }\n";
     let mut rig = Rig::new(&[write, read].concat());
     for x in [1, 2] {
         rig.inputs = Map::from([("x".to_owned(), Value::Int(x))]);

@@ -100,7 +100,8 @@ fn refuse(rig: &mut Rig, times: usize, which: impl Fn(&Commit) -> bool + Send + 
 
 #[tokio::test]
 async fn an_effect_that_cannot_be_journaled_is_not_begun() {
-    let mut rig = Rig::new(&(step("a", "fleet.note", "as = 'n'") + &step("clean", "fleet.note", "as = 'c'") + "always = true\nafter = [\"a\"]\n"));
+    let mut rig =
+        Rig::new(&(step("a", "fleet.note", "as = 'n'") + &step("clean", "fleet.note", "as = 'c'") + "always = true\nafter = [\"a\"]\n"));
     refuse(&mut rig, 1, |commit| commit.records.is_empty());
     let calls = rig.spy("a");
     let told = rig.run().await;
@@ -192,7 +193,7 @@ async fn no_secret_is_stored_or_told_in_the_clear() {
 
 #[tokio::test]
 async fn a_secret_that_was_printed_before_it_was_known_is_not_in_the_log() {
-    let rig = Rig::new(&step("a", "login.auth", "").replace("with = {  }", "") );
+    let rig = Rig::new(&step("a", "login.auth", "").replace("with = {  }", ""));
     let mut rig = rig;
     rig.vault.insert("password".into(), PASSWORD.into());
     rig.on("a", |ctx, call| async move {

@@ -104,19 +104,7 @@ pub async fn begin(
                 heads.insert(output.resource.clone(), version);
             }
         }
-        Ok(Attempt {
-            variant,
-            key,
-            manifest,
-            subject,
-            reads,
-            names,
-            heads,
-            previous,
-            machine,
-            same_key,
-            same_subject,
-        })
+        Ok(Attempt { variant, key, manifest, subject, reads, names, heads, previous, machine, same_key, same_subject })
     };
     engine.view.keeper.call(job).await.map_err(ours)
 }
@@ -279,7 +267,8 @@ fn pack(engine: &Engine, action: &Action, writes: Vec<Written>, attempt: &Attemp
     let call = &action.call;
     let mut packed: Vec<PackedWrite> = Vec::new();
     for written in writes {
-        let single = |writes: &&Writes| writes.spec == written.spec && matches!(writes.instance, Instance::Single(name) if name == written.instance);
+        let single =
+            |writes: &&Writes| writes.spec == written.spec && matches!(writes.instance, Instance::Single(name) if name == written.instance);
         let instance = match (&attempt.variant, call.method.writes.iter().find(single)) {
             (Some(variant), Some(_)) => variant.clone(),
             _ => written.instance,

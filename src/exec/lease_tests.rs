@@ -37,7 +37,12 @@ async fn a_second_run_waits_and_says_for_whom() {
     rig.clock.asleep(LOOK).await;
     rig.clock.advance(Duration::from_secs(30));
     rig.clock.asleep(LOOK).await;
-    assert_eq!(second.lines().iter().filter(|line| line.starts_with(&who)).count(), 2, "said at first and each 30 s: {:#?}", second.lines());
+    assert_eq!(
+        second.lines().iter().filter(|line| line.starts_with(&who)).count(),
+        2,
+        "said at first and each 30 s: {:#?}",
+        second.lines()
+    );
     assert!(!second.lines().iter().any(|line| line.starts_with("started")));
     gate.open();
     assert_eq!(first.end().await.ran.state, RunState::Succeeded);

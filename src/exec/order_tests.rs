@@ -239,7 +239,8 @@ async fn a_condition_guards_the_list_of_its_loop() {
 
 #[tokio::test]
 async fn a_long_chain_and_a_wide_field_end() {
-    let chain: String = (0..300).map(|n| if n == 0 { note("s0") } else { note(&format!("s{n}")) + &format!("after = [\"s{}\"]\n", n - 1) }).collect();
+    let chain: String =
+        (0..300).map(|n| if n == 0 { note("s0") } else { note(&format!("s{n}")) + &format!("after = [\"s{}\"]\n", n - 1) }).collect();
     let wide: String = (0..1000).map(|n| note(&format!("w{n}"))).collect();
     let told = Rig::new(&(chain + &wide)).run().await;
     assert_eq!(told.ran.count(Ending::Done), 1300);

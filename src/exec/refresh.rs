@@ -141,8 +141,4 @@ impl Credentials for Keys {
             Self::field(&held, name, field)
         })
     }
-
-    fn keyed_digest(&self, secret: &Secret) -> Digest {
-        self.engine.view.sealer.keyed_digest(secret.expose().as_bytes())
-    }
 }

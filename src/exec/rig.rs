@@ -176,9 +176,8 @@ impl Rig {
 
     /// The graph of a target.
     pub fn graph(&self, target: &str) -> Graph {
-        lower(&self.project, &rig_types::find, None, &[Target::parse(target).unwrap()], &self.inputs).unwrap_or_else(|complaints| {
-            panic!("{}", complaints.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
-        })
+        lower(&self.project, &rig_types::find, None, &[Target::parse(target).unwrap()], &self.inputs)
+            .unwrap_or_else(|complaints| panic!("{}", complaints.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
     }
 
     /// Begins a run of the workflow `w`.

@@ -13,13 +13,14 @@ use crate::model::contract::{
 use crate::secret::{Origin, Secret};
 use crate::value::{Map, Value};
 
-/// Definitions of every rig: `fleet` has things, `login` gives tickets, `api` needs one, `box` acts on the host of the thing `a`, `each` keeps its
+/// Definitions of every rig: `fleet` has things, `login` gives tickets, `api` needs one, `box` acts on the host of the thing `a`, `bare` on a host that is no thing, `each` keeps its
 /// results apart by the input `vm`.
-pub const DEFINITIONS: [(&str, &str); 5] = [
+pub const DEFINITIONS: [(&str, &str); 6] = [
     ("definitions/fleet.toml", "type = \"test/thing\"\n"),
     ("definitions/login.toml", "type = \"test/login\"\n[global]\npassword = '${{ vault.get(\"v\", \"password\") }}'\n"),
     ("definitions/api.toml", "type = \"test/thing\"\n[global]\nticket = '${{ model.login.resource.login.login.attributes.ticket }}'\n"),
     ("definitions/box.toml", "type = \"test/thing\"\n[global]\nhost = '${{ model.fleet.resource.thing.a.attributes.ip }}'\n"),
+    ("definitions/bare.toml", "type = \"test/thing\"\n[global]\nhost = '10.0.0.9'\n"),
     ("definitions/each.toml", "type = \"test/thing\"\n[global]\ntag = '${{ inputs.vm == \"none\" }}'\n"),
 ];
 
@@ -42,9 +43,14 @@ static ROWS: [TypeRow; 2] = [
         ],
         methods: &[
             method("look", Effect::Observe, || fields("name! x"), &[THING], ALONE, |c, a| call(c, a, "look")),
-            method("sync", Effect::Observe, || fields(""), &[Writes { spec: "thing", instance: Instance::All }], &[], |c, a| {
-                call(c, a, "sync")
-            }),
+            method(
+                "sync",
+                Effect::Observe,
+                || fields(""),
+                &[Writes { spec: "thing", instance: Instance::All }],
+                &[],
+                |c, a| call(c, a, "sync"),
+            ),
             MethodRow {
                 fresh: Duration::from_secs(600),
                 ..method("glance", Effect::Observe, || fields("of! x key$"), &[by("seen", "of")], &[], |c, a| call(c, a, "glance"))
@@ -54,6 +60,7 @@ static ROWS: [TypeRow; 2] = [
             method("create", Effect::Act, || fields("name! x"), &[THING], ALONE, |c, a| call(c, a, "create")),
             method("note", Effect::Act, || fields("as! x key$"), &[by("note", "as")], &[], |c, a| call(c, a, "note")),
             method("poke", Effect::Act, || fields("x"), &[RESULT], HOST, |c, a| call(c, a, "poke")),
+            method("wipe", Effect::Destroy, || fields("x"), &[RESULT], HOST, |c, a| call(c, a, "wipe")),
             method("drop", Effect::Destroy, || fields("name!"), &[THING], ALONE, |c, a| call(c, a, "drop")),
         ],
     },
@@ -65,9 +72,14 @@ static ROWS: [TypeRow; 2] = [
         specs: &[spec("login", Some(Observer { one: "auth", argument: None, all: None }), Some(Duration::from_secs(3600)))],
         methods: &[MethodRow {
             fresh: Duration::from_secs(3600),
-            ..method("auth", Effect::Observe, || fields(""), &[Writes { spec: "login", instance: Instance::Single("login") }], &[], |c, a| {
-                call(c, a, "auth")
-            })
+            ..method(
+                "auth",
+                Effect::Observe,
+                || fields(""),
+                &[Writes { spec: "login", instance: Instance::Single("login") }],
+                &[],
+                |c, a| call(c, a, "auth"),
+            )
         }],
     },
 ];

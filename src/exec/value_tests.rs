@@ -167,6 +167,35 @@ async fn what_is_destroyed_was_looked_at_and_confirmed() {
     assert_eq!(questions[0].attributes, guard.shown);
 }
 
+/// An installer writes what it did, not what it erased: the machine behind its address is what must be proven, shown and named.
+#[tokio::test]
+async fn what_is_destroyed_on_a_machine_is_the_machine() {
+    let rig = Rig::new(&step("d", "box.wipe", ""));
+    rig.gives("fleet.look", json!({"ip": "10.0.0.7", "uuid": "u1"}));
+    let calls = rig.spy("d");
+    let told = rig.run().await;
+    assert_eq!(told.ran.state, RunState::Succeeded, "{:#?}", told.ran.failures);
+    let shown = calls.lock().unwrap()[0].0.guard.shown.clone();
+    assert_eq!(shown.as_ref().and_then(|shown| shown.get("uuid")).and_then(Value::as_str), Some("u1"));
+    let questions = rig.questions.lock().unwrap().clone();
+    assert_eq!((questions[0].name.as_str(), questions[0].call.as_str(), questions[0].destroys), ("a", "box.wipe", true));
+
+    let made = Rig::new(&(step("c", "fleet.create", "name = 'a'") + &step("d", "box.wipe", "")));
+    made.gives("fleet.create", json!({"ip": "10.0.0.7", "uuid": "u1"}));
+    assert_eq!(made.run().await.ran.state, RunState::Succeeded);
+    assert!(made.questions.lock().unwrap().is_empty(), "the machine was made by this run");
+}
+
+#[tokio::test]
+async fn a_host_that_no_resource_stands_for_is_not_destroyed() {
+    let rig = Rig::new(&step("d", "bare.wipe", ""));
+    let calls = rig.spy("d");
+    let told = rig.run().await;
+    assert_eq!(told.ran.failures[0].1.kind, FailureKind::Refused);
+    assert!(told.of("d").contains("bare.wipe acts on 10.0.0.9, an address that no resource stands for"), "{}", told.of("d"));
+    assert!(calls.lock().unwrap().is_empty() && rig.questions.lock().unwrap().is_empty());
+}
+
 #[tokio::test]
 async fn what_is_not_confirmed_is_not_done() {
     for steps in [DROP.to_owned(), step("d", "fleet.note", "as = 'a'") + "confirm = \"really?\"\n"] {

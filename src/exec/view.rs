@@ -52,7 +52,8 @@ impl View {
         self.keeper.call_blocking(move |store| open_head(store, &*sealer, &redactor, &name))
     }
 
-    /// Seals the secrets of `attributes` and writes the rest as canonical JSON.
+    /// Seals the secrets of `attributes` and writes the rest as canonical JSON. A secret that stands in a plain field too, because a command has told it,
+    /// is blotted out there.
     pub fn pack(&self, attributes: &Value) -> Packed {
         let mut sealed = Vec::new();
         attributes.each_secret(&mut |secret| {
@@ -61,7 +62,16 @@ impl View {
             sealed.push((digest, self.sealer.seal(secret.expose().as_bytes())));
         });
         let marker = |secret: &Secret| sealed_marker(&self.sealer.keyed_digest(secret.expose().as_bytes()));
-        Packed { content: attributes.canonical(&marker).into_bytes(), sealed }
+        Packed { content: self.cleaned(attributes).canonical(&marker).into_bytes(), sealed }
+    }
+
+    fn cleaned(&self, value: &Value) -> Value {
+        match value {
+            Value::String(text) => Value::String(self.redactor.clean(text)),
+            Value::List(items) => Value::List(items.iter().map(|item| self.cleaned(item)).collect()),
+            Value::Map(map) => Value::Map(map.iter().map(|(key, item)| (key.clone(), self.cleaned(item))).collect()),
+            other => other.clone(),
+        }
     }
 }
 

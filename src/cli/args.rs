@@ -83,8 +83,9 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct InitArgs {
     /// The directory; made if it does not exist.
-    #[arg(default_value = ".")]
-    pub directory: PathBuf,
+    // Not called `directory`: clap would fill the global `-C` with it too.
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub place: PathBuf,
 }
 
 /// `pmx build`.

@@ -12,7 +12,7 @@ use crate::source::{Diagnostic, Severity};
 
 /// `pmx init`.
 pub fn init(front: &Front, args: &InitArgs, out: &mut Out) -> Result<Exit, Vec<Diagnostic>> {
-    let written = init::init(&front.cwd.join(&args.directory)).map_err(|d| vec![d])?;
+    let written = init::init(&front.cwd, &args.place).map_err(|d| vec![d])?;
     if out.json {
         out.json(&written);
         return Ok(Exit::Done);
@@ -43,12 +43,16 @@ pub fn check(front: &Front, out: &mut Out) -> Result<Exit, Vec<Diagnostic>> {
         out.say("");
     }
     let (definitions, workflows) = loaded.project.as_ref().map_or((0, 0), |project| (project.definitions.len(), project.workflows.len()));
-    let found = format!("{definitions} definitions, {workflows} workflows");
+    let found = format!("{}, {}", counted(definitions, "definition"), counted(workflows, "workflow"));
     match (errors, warnings) {
         (0, 0) => out.line(format!("{found}: clean")),
-        (errors, warnings) => out.line(format!("{found}: {errors} errors, {warnings} warnings")),
+        (errors, warnings) => out.line(format!("{found}: {}, {}", counted(errors, "error"), counted(warnings, "warning"))),
     }
     Ok(if errors > 0 { Exit::Yours } else { Exit::Done })
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// `pmx types`.

@@ -119,7 +119,7 @@ pub enum LabError {
     #[error("a lab already runs with the state in {0:?}; stop it first")]
     Busy(PathBuf),
     /// The address cannot be listened on.
-    #[error("cannot listen on {at}: {source}")]
+    #[error("cannot listen on {at}: {source}{}", listen_help(.source))]
     Listen {
         /// Address or socket path.
         at: String,
@@ -140,6 +140,16 @@ pub enum LabError {
         /// The system's words.
         source: std::io::Error,
     },
+}
+
+fn listen_help(source: &std::io::Error) -> &'static str {
+    match source.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            "; perhaps the practice fleet of another checkout: end it there with `pmx lab down`, or choose other ports in the profile \
+             (`connect`, and `--listen` and `--ssh-port` in `start`)"
+        }
+        _ => "",
+    }
 }
 
 /// Runs a lab until `stop` is done: opens or makes the state, tells `ready` once the API answers, saves everything at the end.

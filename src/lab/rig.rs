@@ -48,6 +48,9 @@ pub struct Ran {
     pub status: i32,
 }
 
+/// What a stream has taken so far.
+pub type Printed = Arc<Mutex<Vec<u8>>>;
+
 impl Rig {
     /// The machine of this name, a hundred times as fast as the clock.
     pub fn new(name: &str) -> Arc<Self> {
@@ -67,7 +70,7 @@ impl Rig {
     }
 
     /// A shell on the machine, and what it will print.
-    pub fn shell(self: &Arc<Self>, stdin: &str) -> (Shell, Arc<Mutex<Vec<u8>>>, Arc<Mutex<Vec<u8>>>) {
+    pub fn shell(self: &Arc<Self>, stdin: &str) -> (Shell, Printed, Printed) {
         let ((out, out_bytes), (err, err_bytes)) = (Sink::buffer(), Sink::buffer());
         let world = World::new(Arc::clone(self) as Arc<dyn Machine>, "root", commands::find);
         let shell = Shell::new(world, Io { stdin: Input::bytes(stdin.as_bytes().to_vec()), stdout: out, stderr: err });

@@ -28,7 +28,7 @@ impl Template {
         Ok(match self {
             Self::Literal(value) => value.clone(),
             Self::Expr(expr) => one(expr)?,
-            Self::Text(pieces) => text(pieces, &mut one)?,
+            Self::Text(pieces) => text(pieces, scope, &mut one)?,
             Self::List(items) => {
                 let values = items.iter().map(|item| item.value.value(scope, reads));
                 Value::List(values.collect::<Result<_, _>>()?)
@@ -42,7 +42,7 @@ impl Template {
 }
 
 /// Text around expressions; secret whole when one of them is.
-fn text(pieces: &[Piece], one: &mut dyn FnMut(&Expr) -> Result<Value, Diagnostic>) -> Result<Value, Diagnostic> {
+fn text(pieces: &[Piece], scope: &dyn Scope, one: &mut dyn FnMut(&Expr) -> Result<Value, Diagnostic>) -> Result<Value, Diagnostic> {
     let mut text = String::new();
     let mut secret = false;
     for piece in pieces {
@@ -55,11 +55,7 @@ fn text(pieces: &[Piece], one: &mut dyn FnMut(&Expr) -> Result<Value, Diagnostic
                     text.push_str(part.expose());
                 }
                 part @ (Value::Int(_) | Value::Float(_) | Value::Bool(_)) => text.push_str(&part.to_string()),
-                Value::Null => {
-                    return Err(Diagnostic::yours("null cannot stand inside a text")
-                        .at(&expr.span, "")
-                        .help("give it a value first, or make the expression the whole string"));
-                }
+                Value::Null => return Err(expr.null_in_text(scope)),
                 part => {
                     let message = format!("{} cannot stand inside a text", part.kind());
                     return Err(Diagnostic::yours(message).at(&expr.span, "").help("make text of it, such as list.join(\",\")"));
@@ -84,6 +80,23 @@ impl Expr {
         let value = result.map_err(|trouble| self.explain(trouble, &mut resolver))?;
         let value = sealed(value, &resolver.touched).map_err(|why| Diagnostic::yours(why).at(&self.span, ""))?;
         Ok(Evaluated { value, reads: resolver.reads.into_iter().collect() })
+    }
+
+    /// The complaint about a null inside a text. Where it comes from a resource, history may know since when: evaluated once more to find which.
+    fn null_in_text(&self, scope: &dyn Scope) -> Diagnostic {
+        let mut resolver = Resolver::new(scope, &self.program, &self.written);
+        if let Some(fast) = &self.program.fast {
+            // The result is known; only what was met on the way is of interest.
+            let _ = resolver.fast(fast);
+        }
+        let (message, help) = match resolver.nulls.first() {
+            Some((name, key)) => {
+                let told = scope.why_missing(name, key).unwrap_or_else(|| format!("`{key}` of {name} is null"));
+                (format!("{told}; null cannot stand inside a text"), format!("`pmx log {name}` tells its history; `pmx build {name}` reads it again"))
+            }
+            None => ("null cannot stand inside a text".to_owned(), "give it a value first, or make the expression the whole string".to_owned()),
+        };
+        Diagnostic::yours(message).at(&self.span, "").help(help)
     }
 
     fn explain(&self, trouble: Trouble, resolver: &mut Resolver<'_>) -> Diagnostic {

@@ -103,7 +103,7 @@ pub struct Profile {
     pub connect: Vec<(Spanned<String>, Spanned<String>)>,
     /// The command that makes the profile's machines ready.
     pub start: Option<Spanned<Vec<String>>>,
-    /// The address that answers when they are.
+    /// What answers when they are: `host:port`, or the path of a unix socket below the project.
     pub ready: Option<Spanned<String>>,
     /// Arguments that replace those of definitions: by definition, then `None` for `[global]` or the method's name.
     pub definitions: BTreeMap<String, BTreeMap<Option<String>, Arguments>>,

@@ -15,6 +15,7 @@ use crate::exec::refresh::Refresher;
 use crate::exec::view::View;
 use crate::name::RunId;
 use crate::ops::front::Front;
+use crate::ops::history::trouble;
 use crate::ops::planner::{ProjectPlanner, find};
 use crate::ops::site::Site;
 use crate::ops::world;
@@ -23,7 +24,7 @@ use crate::plan::explain;
 use crate::plan::graph::Graph;
 use crate::plan::{Target, inputs, lower};
 use crate::secret::Redactor;
-use crate::source::{Diagnostic, Fault, Severity};
+use crate::source::Diagnostic;
 use crate::store::Store;
 use crate::store::words::{Commit, RunRow, StoreError};
 use crate::value::{Map, Value};
@@ -79,7 +80,7 @@ pub async fn build(front: &Front, request: Request) -> Result<Report, Vec<Diagno
     let run = RunId::from_uuid(uuid::Uuid::now_v7());
     let herald = Herald::new(run.clone(), keeper.clone(), Arc::clone(&wire.clock), redactor.clone(), Arc::clone(&request.listener));
     let asked = Asked { run: run.clone(), actor: front.actor.clone(), targets: request.targets.clone() };
-    begin(&keeper, &asked, (&graph, &inputs), wire.clock.now()).await.map_err(|e| vec![ours(&e)])?;
+    begin(&keeper, &asked, (&graph, &inputs), wire.clock.now()).await.map_err(|e| trouble(&e))?;
     let vaults = secrets::vaults(&site, front, &opened.key).map_err(|d| vec![d])?;
     let secrets = secrets::RunSecrets::new(vaults, redactor.clone());
     let leases = Leases::new(run.clone(), keeper.clone(), Arc::clone(&wire.clock), herald.clone(), request.wait);
@@ -106,24 +107,20 @@ pub async fn build(front: &Front, request: Request) -> Result<Report, Vec<Diagno
     });
     engine.refresher.attach(&engine);
     herald.tell(started);
-    let hearing = tokio::spawn(tell_of_stopping(request.stop.clone(), herald.clone()));
+    let stopping = tokio::spawn(tell_stops(herald.clone(), request.stop.clone()));
     let ran = drive::drive(Arc::clone(&engine), graph).await;
-    hearing.abort();
+    stopping.abort();
     // What was cancelled ends on its host before the leases do.
     engine.wire.ssh.settle().await;
-    finish(&engine, &ran).await.map_err(|e| vec![ours(&e)])?;
+    finish(&engine, &ran).await.map_err(|e| trouble(&e))?;
     Ok(Report { run, ran })
 }
 
-/// Tells once that the run was asked to end.
-async fn tell_of_stopping(mut stop: watch::Receiver<Stop>, herald: Herald) {
+/// Tells once that the run is being stopped: whoever asked for it learns that it was heard.
+async fn tell_stops(herald: Herald, mut stop: watch::Receiver<Stop>) {
     if stop.wait_for(|stop| *stop != Stop::No).await.is_ok() {
-        herald.tell(Event::Stopping { by: "interrupted".to_owned() });
+        herald.tell(Event::Stopping { by: "ctrl-c".to_owned() });
     }
-}
-
-fn ours(error: &StoreError) -> Diagnostic {
-    Diagnostic::new(Severity::Error, Fault::Ours, error.to_string()).help("`pmx fsck` tells what is lost")
 }
 
 fn settings(site: &Site, request: &Request, graph: &Graph) -> Settings {

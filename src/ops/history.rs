@@ -49,7 +49,18 @@ pub struct Change {
 
 /// What a store's trouble means to a command.
 pub fn trouble(error: &StoreError) -> Vec<Diagnostic> {
-    vec![Diagnostic::new(Severity::Error, Fault::Ours, error.to_string()).help("`pmx fsck` tells what is lost")]
+    vec![told(error)]
+}
+
+/// A store's trouble as a complaint: only a head that moved where nobody else may write is a bug of pmx.
+pub fn told(error: &StoreError) -> Diagnostic {
+    let (fault, help) = match error {
+        StoreError::HeadMoved { .. } => (Fault::Ours, "`pmx fsck` tells whether the store is whole"),
+        StoreError::Damaged { .. } => (Fault::Theirs, "`pmx fsck` tells what is lost; a copy of the store's directory brings it back"),
+        StoreError::Format { .. } => (Fault::Yours, "use the pmx that wrote it, or name another directory: `path` under [store] of the Pmxfile"),
+        StoreError::Io { .. } => (Fault::Theirs, "see who may write in the store's directory, and whether its disk is full"),
+    };
+    Diagnostic::new(Severity::Error, fault, error.to_string()).help(help)
 }
 
 /// Reads the attributes of a version.

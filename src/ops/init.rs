@@ -14,8 +14,10 @@ const FILES: [(&str, &str); 5] = [
     (".gitignore", include_str!("init/gitignore")),
 ];
 
-/// Writes the files of a new project into `directory` and returns their paths. Refuses, and writes nothing, when one of them is there already.
-pub fn init(directory: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
+/// Writes the files of a new project into `directory`, seen from `cwd`, and returns their paths. Refuses, and writes nothing, when one of them is there already.
+pub fn init(cwd: &Path, directory: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
+    // Components drop the `.` that the argument is by default.
+    let directory: PathBuf = cwd.join(directory).components().collect();
     let paths: Vec<PathBuf> = FILES.iter().map(|(name, _)| directory.join(name)).collect();
     if let Some(there) = paths.iter().find(|path| path.exists()) {
         let message = format!("{} is there already, so nothing was written", there.display());

@@ -1,6 +1,7 @@
 //! Readiness: a profile's machines are started when they do not answer.
 #![expect(clippy::disallowed_methods, reason = "starts the profile's command and waits for its address")]
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ pub async fn make_ready(site: &Site, front: &Front) -> Result<(), Diagnostic> {
     let Some(start) = &profile.start else { return Ok(()) };
     let address = profile.ready.as_ref().map(|ready| ready.value.as_str());
     if let Some(address) = address
-        && answers(address).await
+        && answers(&site.root, address).await
     {
         return Ok(());
     }
@@ -42,7 +43,7 @@ pub async fn make_ready(site: &Site, front: &Front) -> Result<(), Diagnostic> {
         Ok(Ok(_)) => {}
     }
     let Some(address) = address else { return Ok(()) };
-    while !answers(address).await {
+    while !answers(&site.root, address).await {
         if began.elapsed() > START {
             return Err(theirs(format!("profile {name}: {address} does not answer {} s after `{shown}`", START.as_secs())));
         }
@@ -51,6 +52,13 @@ pub async fn make_ready(site: &Site, front: &Front) -> Result<(), Diagnostic> {
     Ok(())
 }
 
-async fn answers(address: &str) -> bool {
-    matches!(tokio::time::timeout(LOOK, tokio::net::TcpStream::connect(address)).await, Ok(Ok(_)))
+/// Whether something listens at `host:port`, or at a unix socket below the project: the socket cannot be another project's.
+async fn answers(root: &Path, address: &str) -> bool {
+    let look = async {
+        if address.contains('/') {
+            return tokio::net::UnixStream::connect(root.join(address)).await.is_ok();
+        }
+        tokio::net::TcpStream::connect(address).await.is_ok()
+    };
+    tokio::time::timeout(LOOK, look).await.unwrap_or(false)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::lang::pmxfile::{self, Pmxfile, Profile, VaultKind};
 use crate::ops::front::Front;
-use crate::source::{Diagnostic, Fault, Severity, Source};
+use crate::source::{Diagnostic, Fault, Severity, Source, Span};
 
 /// A project's place on disk, with its Pmxfile read.
 #[derive(Clone, Debug)]
@@ -73,7 +73,16 @@ fn choose(pmxfile: &Pmxfile, name: &str) -> Result<(String, Profile), Diagnostic
 pub fn read(root: &Path, relative: &Path) -> Result<Arc<Source>, Diagnostic> {
     let path = root.join(relative);
     let unreadable = |error: std::io::Error| Diagnostic::yours(format!("{} cannot be read: {error}", path.display()));
-    std::fs::read_to_string(&path).map(|text| Source::new(relative, text)).map_err(unreadable)
+    let bytes = std::fs::read(&path).map_err(unreadable)?;
+    String::from_utf8(bytes).map(|text| Source::new(relative, text)).map_err(|error| not_utf8(relative, &error))
+}
+
+/// Points at the first letter that is not UTF-8, in what can be shown of its line.
+fn not_utf8(relative: &Path, error: &std::string::FromUtf8Error) -> Diagnostic {
+    let at = error.utf8_error().valid_up_to();
+    let source = Source::new(relative, String::from_utf8_lossy(error.as_bytes()).into_owned());
+    let message = format!("{} is not UTF-8: byte {:#04x} after {at} good ones", relative.display(), error.as_bytes()[at]);
+    Diagnostic::yours(message).at(&Span::new(&source, at..at + '\u{fffd}'.len_utf8()), "").help("save the file as UTF-8")
 }
 
 /// Reads every `*.toml` of one directory of the project, in name order; a missing directory is empty.

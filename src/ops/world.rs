@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::exec::keeper::Keeper;
 use crate::ops::front::Front;
+use crate::ops::history::told;
 use crate::ops::site::Site;
-use crate::source::{Diagnostic, Fault, Severity};
+use crate::source::Diagnostic;
 use crate::store::Store;
 use crate::store::dir::DirStore;
 use crate::vault::key::StoreKey;
@@ -24,20 +25,16 @@ pub struct Opened {
     pub key: Arc<StoreKey>,
 }
 
-fn ours(error: impl std::fmt::Display) -> Diagnostic {
-    Diagnostic::new(Severity::Error, Fault::Ours, error.to_string())
-}
-
 /// The store of the project, made if there is none.
 pub fn open_or_create(site: &Site, front: &Front) -> Result<Opened, Diagnostic> {
-    let store = DirStore::open_or_create(&site.store_dir()).map_err(ours)?;
+    let store = DirStore::open_or_create(&site.store_dir()).map_err(|error| told(&error))?;
     let key = key(front, store.id())?;
     Ok(Opened { store: Box::new(store), key })
 }
 
 /// The store of the project, if there is one. Its key stays unread: commands that only show do not need it.
 pub fn open(site: &Site) -> Result<Option<Box<dyn Store>>, Diagnostic> {
-    let store = DirStore::open(&site.store_dir()).map_err(ours)?;
+    let store = DirStore::open(&site.store_dir()).map_err(|error| told(&error))?;
     Ok(store.map(|store| Box::new(store) as Box<dyn Store>))
 }
 

@@ -50,11 +50,11 @@ fn layered(count: usize) -> Vec<Action> {
         if id % 500 == 250 {
             reads.push("d/vm/*".into());
         }
-        if id % 5 == 0 {
+        if id.is_multiple_of(5) {
             writes.push(format!("d/vm/{}", id % 50));
         }
-        let place = (id % 5 == 0).then(|| format!("d/vm/{}", id % 50));
-        action(id, if id % 3 == 0 { "lookup" } else { "start" }, &reads, &writes, place)
+        let place = id.is_multiple_of(5).then(|| format!("d/vm/{}", id % 50));
+        action(id, if id.is_multiple_of(3) { "lookup" } else { "start" }, &reads, &writes, place)
     };
     (0..count).map(make).collect()
 }
@@ -75,7 +75,7 @@ fn fans(count: usize) -> Vec<Action> {
 
 /// Looks at one machine and effects there by turns, ten of each.
 fn turns(count: usize) -> Vec<Action> {
-    let method = |id: usize| if id / 10 % 2 == 0 { "lookup" } else { "start" };
+    let method = |id: usize| if (id / 10).is_multiple_of(2) { "lookup" } else { "start" };
     (0..count).map(|id| action(id, method(id), &[], &[], Some("d/vm/x".into()))).collect()
 }
 

@@ -6,6 +6,9 @@ use crate::lang::Project;
 use crate::name::ResourcePattern;
 use crate::source::Diagnostic;
 
+/// How many workflows a complaint lists.
+const LISTED: usize = 20;
+
 /// What `pmx build` is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
@@ -58,8 +61,16 @@ pub(super) fn unknown_workflow(name: &str, project: &Project) -> Diagnostic {
     if project.definitions.contains_key(name) {
         return complaint.help(format!("`{name}` is a definition: call a method of it, `{name}.…`, or see `pmx describe {name}`"));
     }
-    let names = project.workflows.keys().chain(project.definitions.keys());
-    complaint.did_you_mean(name, names.map(String::as_str))
+    let names = || project.workflows.keys().chain(project.definitions.keys()).map(String::as_str);
+    if crate::name::nearest(name, names()).is_some() {
+        return complaint.did_you_mean(name, names());
+    }
+    let workflows: Vec<&str> = project.workflows.keys().map(String::as_str).take(LISTED).collect();
+    let more = if project.workflows.len() > LISTED { ", …" } else { "" };
+    match workflows.as_slice() {
+        [] => complaint.help("the project has no workflows; a target may also be a method call, such as fleet.sync"),
+        there => complaint.help(format!("workflows: {}{more}; a method call is written such as fleet.sync", there.join(", "))),
+    }
 }
 
 /// The complaint about a definition that does not exist.

@@ -210,7 +210,7 @@ impl fmt::Display for Text {
         let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
         match (days, hours, minutes) {
             (0, 0, 0) => write!(f, "{seconds} s"),
-            (0, 0, _) if seconds % 60 == 0 => write!(f, "{minutes} min"),
+            (0, 0, _) if seconds.is_multiple_of(60) => write!(f, "{minutes} min"),
             (0, 0, _) => write!(f, "{minutes} min {} s", seconds % 60),
             (0, _, 0) => write!(f, "{hours} h"),
             (0, ..) => write!(f, "{hours} h {minutes} min"),

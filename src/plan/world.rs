@@ -123,7 +123,7 @@ impl World {
 
     fn action(&mut self, graph: &Graph, action: &Action) {
         if let Some((list, frame)) = &action.flow.loop_over {
-            let items = list.eval(&self.scope(frame, action)).unwrap().value;
+            let items = list.eval(&self.scope(frame)).unwrap().value;
             let expanded = expand(action, &items, &graph.variants).unwrap();
             self.results.insert(action.step.clone(), hash(&[&items.display()]));
             for action in &expanded.actions {
@@ -132,7 +132,7 @@ impl World {
             return;
         }
         for (condition, frame) in &action.flow.conditions {
-            if condition.eval(&self.scope(frame, action)).unwrap().value != Value::Bool(true) {
+            if condition.eval(&self.scope(frame)).unwrap().value != Value::Bool(true) {
                 self.results.insert(action.step.clone(), 0);
                 return;
             }
@@ -146,7 +146,7 @@ impl World {
     fn evaluated(&self, action: &Action, bounds: &BTreeMap<String, Bound>) -> Map {
         let value = |(name, bound): (&String, &Bound)| {
             let frame = if bound.from == SetBy::Step { &action.scopes.outer } else { &action.scopes.inner };
-            let found = bound.template.value.eval(&self.scope(frame, action)).unwrap_or_else(|e| panic!("{}: {e}", action.step));
+            let found = bound.template.value.eval(&self.scope(frame)).unwrap_or_else(|e| panic!("{}: {e}", action.step));
             for read in &found.reads {
                 assert!(action.touch.reads.iter().any(|known| known.resource.contains(read)), "{} reads {read} in secret", action.step);
             }
@@ -218,12 +218,12 @@ impl World {
         self.store.entry(name.clone()).or_default().push((step.to_owned(), Value::Map(attributes)));
     }
 
-    fn scope<'w>(&'w self, frame: &Arc<Frame>, action: &Action) -> Eyes<'w> {
+    fn scope<'w>(&'w self, frame: &Arc<Frame>) -> Eyes<'w> {
         let mut eyes = Eyes { world: self, inputs: Map::new(), each: frame.each.clone() };
         for (name, value) in &frame.inputs {
             let value = match value {
                 InputValue::Known(value) => Value::clone(value),
-                InputValue::Late(template, from) => template.value.eval(&self.scope(from, action)).unwrap().value,
+                InputValue::Late(template, from) => template.value.eval(&self.scope(from)).unwrap().value,
             };
             eyes.inputs.insert(name.clone(), value);
         }

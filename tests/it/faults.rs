@@ -42,7 +42,8 @@ fn a_lost_write_is_no_success_and_the_next_run_looks() {
 fn a_task_that_ends_with_warnings_is_a_success_that_warns() {
     let fleet = Fleet::up();
     fleet.fault("task-warnings", None);
-    let ran = fleet.build(&["fleet.stop", "-i", "vmName=calamity"]).exits(0).says("warning: ").says("a fault of the lab asks for a warning");
+    let ran =
+        fleet.build(&["fleet.stop", "-i", "vmName=calamity"]).exits(0).says("warning: ").says("a fault of the lab asks for a warning");
     assert_eq!(fleet.vm(CALAMITY).phase, Phase::Off, "{ran}");
 }
 
@@ -94,7 +95,7 @@ fn a_dropped_connection_is_tried_again_for_reads() {
 fn a_second_factor_is_said_to_be_what_stands_in_the_way() {
     let fleet = Fleet::up();
     fleet.fault("tfa-required", None);
-    fleet.build(&["sync-fleet"]).exits(1).says("second factor");
+    fleet.build(&["sync-fleet"]).exits(3).says("second factor").says("use an API token");
 }
 
 #[test]

@@ -35,9 +35,7 @@ impl Fleet {
     /// The same in a sandbox that holds the project already. A second is a fiftieth of one there, and players are warned for one real second.
     pub fn of(sandbox: Sandbox) -> Self {
         let port = free_port();
-        let start = format!(
-            r#"start = ["pmx", "lab", "up", "--listen", "127.0.0.1:{port}", "--ssh-port", "{port}", "--pace", "0.02"]"#
-        );
+        let start = format!(r#"start = ["pmx", "lab", "up", "--listen", "127.0.0.1:{port}", "--ssh-port", "{port}", "--pace", "0.02"]"#);
         let sandbox = sandbox
             .replace("Pmxfile.toml", r#"start = ["pmx", "lab", "up"]"#, &start)
             .replace("Pmxfile.toml", "127.0.0.1:18006", &format!("127.0.0.1:{port}"))
@@ -173,9 +171,9 @@ pub fn effects(requests: &[Served]) -> Vec<String> {
     changing.map(|served| format!("{} {}", served.method, served.path)).collect()
 }
 
-/// How often somebody logged in.
+/// How often somebody was logged in; a ticket that is too old to be renewed by itself is asked for a second time, with the password.
 pub fn logins(requests: &[Served]) -> usize {
-    requests.iter().filter(|served| served.method == "POST" && served.path == "/access/ticket").count()
+    requests.iter().filter(|served| served.method == "POST" && served.path == "/access/ticket" && served.status == 200).count()
 }
 
 /// A port that is free at 127.0.0.1 and at the fleet's addresses, below those that the kernel gives away by itself.

@@ -1,4 +1,5 @@
 //! Mistakes: every line of every file of this repository's own project, spoilt in every small way, must be complained about at that place.
+#![expect(clippy::print_stdout, reason = "the tally, for whoever asks with --nocapture")]
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,14 +26,15 @@ impl Files {
         let mut names = vec!["Pmxfile.toml".to_owned()];
         for dir in ["definitions", "workflows"] {
             let mut found: Vec<String> = std::fs::read_dir(root.join(dir))
-                .unwrap()
-                .map(|entry| format!("{dir}/{}", entry.unwrap().file_name().to_string_lossy()))
+                .expect("the project's folder")
+                .map(|entry| format!("{dir}/{}", entry.expect("an entry").file_name().to_string_lossy()))
                 .filter(|name| name.ends_with(".toml"))
                 .collect();
             found.sort();
             names.extend(found);
         }
-        let texts = names.iter().map(|name| (name.clone(), std::fs::read_to_string(root.join(name)).unwrap())).collect();
+        let read = |name: &String| std::fs::read_to_string(root.join(name)).expect("a file of the project");
+        let texts = names.iter().map(|name| (name.clone(), read(name))).collect();
         Self { names, texts }
     }
 
@@ -183,9 +185,9 @@ fn every_small_mistake_in_our_own_project_is_found_at_its_place() {
                 let shown = format!("{name}:{}: {}: {}", index + 1, mistake.what, mistake.line.trim());
                 let here = |complaint: &Diagnostic| {
                     let places = complaint.at.iter().chain(&complaint.also);
-                    places.map(|(span, _)| span).any(|span| {
-                        span.source.name == Path::new(name) && span.source.line_column(span.range.start).0 == index + 1
-                    })
+                    places
+                        .map(|(span, _)| span)
+                        .any(|span| span.source.name == Path::new(name) && span.source.line_column(span.range.start).0 == index + 1)
                 };
                 if errors.is_empty() {
                     survivors.push(shown);

@@ -1,6 +1,7 @@
 //! tmux and the Minecraft console in it; the rules about targets and keys are held to the real tmux where there is one.
 #![expect(clippy::disallowed_methods, reason = "the real tmux is the reference; it runs with a socket directory of its own")]
 
+use std::io::Write;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -95,7 +96,8 @@ const LINES: &[&str] = &[
 fn keys_and_targets_work_as_in_the_real_tmux() {
     if Command::new("tmux").arg("-V").output().is_err() {
         assert_ne!(std::env::var("PMX_REAL").as_deref(), Ok("1"), "PMX_REAL wants tmux");
-        println!("skipped: needs tmux");
+        // Past the capture of the test runner: a skipped test must not look like one that passed.
+        let _ = writeln!(std::io::stderr(), "skipped: needs tmux");
         return;
     }
     let mut wrong = Vec::new();

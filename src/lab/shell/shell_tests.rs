@@ -34,7 +34,8 @@ fn real_shell_is_dash() -> bool {
     let found = std::fs::canonicalize("/bin/sh").is_ok_and(|path| path.ends_with("dash"));
     if !found {
         assert_ne!(std::env::var("PMX_REAL").as_deref(), Ok("1"), "PMX_REAL wants dash as /bin/sh");
-        println!("skipped: needs dash as /bin/sh");
+        // Past the capture of the test runner: a skipped test must not look like one that passed.
+        let _ = writeln!(std::io::stderr(), "skipped: needs dash as /bin/sh");
     }
     found
 }

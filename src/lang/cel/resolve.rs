@@ -23,6 +23,8 @@ pub(in crate::lang) struct Resolver<'s> {
     pub touched: Vec<Secret>,
     /// The first complaint that CEL may not swallow.
     pub fatal: Option<Diagnostic>,
+    /// The attributes that were there and null.
+    pub nulls: Vec<(ResourceName, String)>,
     /// All complaints, by number.
     complaints: Vec<Diagnostic>,
     /// Answers by site and arguments: functions of CEL must be pure, and failed parts are evaluated again to find the smallest.
@@ -32,8 +34,8 @@ pub(in crate::lang) struct Resolver<'s> {
 impl<'s> Resolver<'s> {
     /// A view that has seen nothing yet.
     pub fn new(scope: &'s dyn Scope, program: &'s Program, written: &'s Written) -> Self {
-        let (reads, touched, complaints, answers) = (BTreeSet::new(), Vec::new(), Vec::new(), BTreeMap::new());
-        Self { scope, program, written, reads, touched, fatal: None, complaints, answers }
+        let (reads, touched, nulls) = (BTreeSet::new(), Vec::new(), Vec::new());
+        Self { scope, program, written, reads, touched, fatal: None, nulls, complaints: Vec::new(), answers: BTreeMap::new() }
     }
 
     /// The complaint behind a refusal.
@@ -213,7 +215,14 @@ impl<'s> Resolver<'s> {
     fn field(&mut self, site: &Site, span: &Span, name: &ResourceName, seen: Seen) -> Answer {
         let value = as_value(seen);
         match walk(&value, &site.path) {
-            Ok(found) => Ok(pruned(found.clone(), site.only.as_deref())),
+            Ok(found) => {
+                if let (Value::Null, [attributes, key]) = (found, site.path.as_slice())
+                    && attributes == "attributes"
+                {
+                    self.nulls.push((name.clone(), key.clone()));
+                }
+                Ok(pruned(found.clone(), site.only.as_deref()))
+            }
             Err(Missing { at, fields, null }) => {
                 let key = &site.path[at];
                 // `attributes.ip`: history may know since when the field is gone.

@@ -78,7 +78,8 @@ fn start(reader: &mut Reader, table: &Table<'_>) -> Option<Spanned<Vec<String>>>
 
 fn ready(reader: &mut Reader, table: &Table<'_>) -> Option<Spanned<String>> {
     let ready = reader.filled(table, "ready")?;
-    address(reader, &ready).then_some(ready)
+    // With a slash it is the path of a unix socket.
+    (ready.value.contains('/') || address(reader, &ready)).then_some(ready)
 }
 
 type Overrides = BTreeMap<Option<String>, Arguments>;

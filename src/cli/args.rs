@@ -83,8 +83,9 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct InitArgs {
     /// The directory; made if it does not exist.
-    #[arg(default_value = ".")]
-    pub directory: PathBuf,
+    // Not called `directory`: clap would fill the global `-C` with it too.
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub place: PathBuf,
 }
 
 /// `pmx build`.
@@ -269,13 +270,13 @@ pub enum LabCommand {
     Down,
     /// Say what its machines do.
     Status,
-    /// Stop it and forget its state.
+    /// Make its machines as they were at first; the store keeps what was done to them.
     Reset,
     /// Make it misbehave: `pmx lab fault calamity agent-absent`; without arguments, list the faults.
     Fault {
         /// A machine's name, or `all`.
         machine: Option<String>,
-        /// The fault, such as `agent-absent` or `slow=500`; `none` clears.
+        /// The fault, such as `agent-absent` or `slow:500`; `none` clears.
         fault: Option<String>,
     },
 }

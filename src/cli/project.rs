@@ -12,7 +12,7 @@ use crate::source::{Diagnostic, Severity};
 
 /// `pmx init`.
 pub fn init(front: &Front, args: &InitArgs, out: &mut Out) -> Result<Exit, Vec<Diagnostic>> {
-    let written = init::init(&front.cwd, &args.directory).map_err(|d| vec![d])?;
+    let written = init::init(&front.cwd, &args.place).map_err(|d| vec![d])?;
     if out.json {
         out.json(&written);
         return Ok(Exit::Done);
@@ -31,7 +31,7 @@ pub fn init(front: &Front, args: &InitArgs, out: &mut Out) -> Result<Exit, Vec<D
 /// `pmx check`.
 pub fn check(front: &Front, out: &mut Out) -> Result<Exit, Vec<Diagnostic>> {
     let site = Site::find(front)?;
-    let loaded = project::load(&site)?;
+    let loaded = project::check(&site)?;
     let errors = loaded.complaints.iter().filter(|d| d.severity == Severity::Error).count();
     let warnings = loaded.complaints.len() - errors;
     if out.json {

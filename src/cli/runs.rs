@@ -77,7 +77,9 @@ pub fn run(front: &Front, args: &RunArgs, out: &mut Out) -> Result<Exit, Vec<Dia
             Ending::Failed => out.paint("31", "failed   "),
             Ending::Cancelled => out.paint("33", "cancelled"),
         };
-        out.line(format!("  {ending}  {}  {}  {}", action.step, out.paint("2", &action.call), action.summary));
+        // `fresh` and `skipped` stand in front already.
+        let summary = ["fresh: ", "skipped: "].iter().find_map(|word| action.summary.strip_prefix(word)).unwrap_or(&action.summary);
+        out.line(format!("  {ending}  {}  {}  {summary}", action.step, out.paint("2", &action.call)));
         if !action.outputs.is_empty() {
             out.line(out.paint("2", format!("             → {}", action.outputs.join(", "))));
         }

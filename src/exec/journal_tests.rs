@@ -181,10 +181,11 @@ async fn no_secret_is_stored_or_told_in_the_clear() {
         step("ok", "api.note", &format!("as = 'ok', {key}")),
         step("fresh", "fleet.glance", &format!("of = 'f', {key}")),
         step("text", "fleet.note", "as = 't', key = 'user:${{ vault.get(\"v\", \"password\") }}'"),
-        step("bad", "api.note", &format!("as = 'bad', {key}")) + "after = [\"ok\"]\noptional = true\n",
+        step("bad", "api.note", &format!("as = 'bad', {key}")) + "after = [\"ok\"]\n",
         step("worse", "fleet.note", &format!("as = '${{{{ vault.get(\"v\", \"password\") }}}}', {key}")) + "optional = true\n",
     ];
     let mut rig = Rig::new(&steps.concat());
+    rig.settings.keep_going = true;
     rig.vault.insert("password".into(), PASSWORD.into());
     rig.on("login.auth", |ctx, call| async move { Ok(outcome(&ctx, &call, ticket_of(TICKET))) });
     let forms = |text: &str| {
@@ -213,6 +214,8 @@ async fn no_secret_is_stored_or_told_in_the_clear() {
     for _ in 0..2 {
         let told = rig.run().await;
         assert_eq!((told.of("ok"), told.of("text")), ("done: did it with [secret] and [secret]".into(), "done: did it".into()));
+        assert_eq!(told.ran.failures.len(), 1);
+        assert!(told.ran.failures[0].1.help.is_some() && !told.ran.failures[0].1.tail.is_empty());
         assert!(told.of("bad").starts_with("failed: refused: [secret]"), "{}", told.of("bad"));
         let text = all(&rig, &told) + &format!("{:?}", told.events);
         let needles = [PASSWORD, TICKET, FOUND].iter().flat_map(|text| forms(text)).chain(["canary".to_owned()]);

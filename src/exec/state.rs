@@ -121,6 +121,12 @@ impl States {
         self.set(id, State::Ended(ending));
         self.open -= 1;
         let passed_on = effect_begun || self.inherited[id.index()].effect_begun;
+        // A graph leaves out the edges that a path implies: what was broken before an `always` step stays broken for those behind it.
+        let before = match &self.inherited[id.index()] {
+            Inherited { broken: Some(reason), forgivable: false, .. } => Some(Verdict::Broken(reason.clone())),
+            _ => None,
+        };
+        let verdict = before.as_ref().unwrap_or(verdict);
         for (to, needs) in std::mem::take(&mut self.successors[id.index()]) {
             let inherited = &mut self.inherited[to.index()];
             inherited.effect_begun |= passed_on;
@@ -178,6 +184,16 @@ mod tests {
 
     fn ready(states: &mut States) -> Vec<u32> {
         states.take_ready().into_iter().map(|id| id.0).collect()
+    }
+
+    #[test]
+    fn what_broke_before_an_always_step_stays_broken_behind_it() {
+        let mut states = States::new(3, [edge(0, 1), edge(1, 2)]);
+        states.start(ActionId(0));
+        states.end(ActionId(0), Ending::Failed, &Verdict::Broken("create failed".into()), true);
+        states.start(ActionId(1));
+        states.end(ActionId(1), Ending::Done, &Verdict::Fine, true);
+        assert_eq!(states.inherited(ActionId(2)).broken.as_deref(), Some("create failed"));
     }
 
     #[test]

@@ -107,11 +107,20 @@ pub async fn build(front: &Front, request: Request) -> Result<Report, Vec<Diagno
     });
     engine.refresher.attach(&engine);
     herald.tell(started);
+    let stopping = tokio::spawn(tell_stops(herald.clone(), request.stop.clone()));
     let ran = drive::drive(Arc::clone(&engine), graph).await;
+    stopping.abort();
     // What was cancelled ends on its host before the leases do.
     engine.wire.ssh.settle().await;
     finish(&engine, &ran).await.map_err(|e| trouble(&e))?;
     Ok(Report { run, ran })
+}
+
+/// Tells once that the run is being stopped: whoever asked for it learns that it was heard.
+async fn tell_stops(herald: Herald, mut stop: watch::Receiver<Stop>) {
+    if stop.wait_for(|stop| *stop != Stop::No).await.is_ok() {
+        herald.tell(Event::Stopping { by: "ctrl-c".to_owned() });
+    }
 }
 
 fn settings(site: &Site, request: &Request, graph: &Graph) -> Settings {

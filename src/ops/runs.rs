@@ -1,6 +1,5 @@
 //! Runs: what was asked for, by whom, and what became of each action.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -94,8 +93,13 @@ pub fn story(store: &mut dyn Store, part: &str) -> Result<RunStory, Vec<Diagnost
     let row = find(store, part)?;
     let mut actions: Vec<ActionStory> = store.records(&row.id).map_err(|e| trouble(&e))?.into_iter().map(ActionStory::from).collect();
     let journal = store.journal(&row.id, 0, JOURNAL).map_err(|e| trouble(&e))?;
-    let recorded: BTreeSet<String> = actions.iter().map(|action| action.step.clone()).collect();
-    actions.extend(journal.iter().filter_map(ended).filter(|action| !recorded.contains(&action.step)));
+    for told in journal.iter().filter_map(ended) {
+        match actions.iter_mut().find(|action| action.step == told.step) {
+            // The journal has the sentence that was shown, such as why something is fresh.
+            Some(action) => action.summary = told.summary,
+            None => actions.push(told),
+        }
+    }
     actions.sort_by_key(|action| action.ended);
     let unfinished = unfinished(&journal);
     Ok(RunStory { row, actions, unfinished, journal })

@@ -10,7 +10,7 @@ use crate::name::nearest;
 use crate::plan::Types;
 use crate::plan::bind::Binder;
 use crate::plan::graph::InputValue;
-use crate::plan::target::Target;
+use crate::plan::target::{Target, unknown_workflow};
 use crate::secret::{Origin, Secret};
 use crate::source::{Diagnostic, Source, Span, Spanned};
 use crate::value::{Map, Value};
@@ -25,9 +25,13 @@ pub fn parse(
     given: &[String],
 ) -> Result<Map, Vec<Diagnostic>> {
     let mut binder = Binder::new(project, types, profile);
+    // A target that does not exist takes no inputs: to say so of an input would hide the real mistake.
+    let mut complaints: Vec<Diagnostic> = targets.iter().filter_map(|target| missing(project, &mut binder, target)).collect();
+    if !complaints.is_empty() {
+        return Err(complaints);
+    }
     let declared = declared(project, &mut binder, targets);
     let mut values = Map::new();
-    let mut complaints = Vec::new();
     for text in given {
         match pair(text, &declared) {
             Ok((name, value)) if !values.contains_key(&name) => {
@@ -38,6 +42,14 @@ pub fn parse(
         }
     }
     if complaints.is_empty() { Ok(values) } else { Err(complaints) }
+}
+
+fn missing(project: &Project, binder: &mut Binder<'_>, target: &Target) -> Option<Diagnostic> {
+    match target {
+        Target::Workflow(name) if !project.workflows.contains_key(name) => Some(unknown_workflow(name, project)),
+        Target::Method { def, method } => binder.callable(def, method).err(),
+        Target::Workflow(_) | Target::Resource(_) => None,
+    }
 }
 
 fn pair(text: &str, declared: &BTreeMap<String, Type>) -> Result<(String, Value), Diagnostic> {

@@ -141,7 +141,7 @@ impl Session {
             let syncs = (0..files.len()).map(|at| self.sync(&places[at]));
             stream::iter(syncs).buffer_unordered(FILES).try_collect::<()>().await?;
         }
-        let renames = (0..files.len()).map(|at| self.settle(&places[at], temporary));
+        let renames = (0..files.len()).map(|at| self.settle(&places[at], &files[at].dest, temporary));
         stream::iter(renames).buffer_unordered(FILES).try_collect::<()>().await
     }
 
@@ -177,8 +177,15 @@ impl Session {
         }
     }
 
-    async fn settle(&self, place: &Place, temporary: &Temporary) -> Result<(), SshError> {
-        self.rename(&place.temp, &place.dest).await.map_err(|e| refused(&self.host, &place.dest, &e))?;
+    async fn settle(&self, place: &Place, asked: &str, temporary: &Temporary) -> Result<(), SshError> {
+        if let Err(error) = self.rename(&place.temp, &place.dest).await {
+            // The host itself says no more than "failure".
+            if self.raw.stat(place.dest.as_str()).await.is_ok_and(|there| kind(&there.attrs) == DIRECTORY) {
+                let cause = "there is a directory of that name".to_owned();
+                return Err(SshError::File { host: self.host.clone(), path: asked.to_owned(), cause });
+            }
+            return Err(refused(&self.host, asked, &error));
+        }
         temporary.names().remove(&place.temp);
         Ok(())
     }

@@ -26,7 +26,35 @@ const VERSION: [&str; 9] = ["actor", "at", "attributes", "call", "digest", "reso
 fn the_log_tells_newest_first_who_did_what_in_which_run() {
     let fleet = stopped_twice();
     let log = fleet.pmx(&["log", "fleet/vm/calamity"]).exits(0);
-    insta::assert_snapshot!(log.snapshot(), @"");
+    insta::assert_snapshot!(log.snapshot(), @r#"
+    $ pmx --profile lab log fleet/vm/calamity
+    version 4  [time]  fleet.stop  by [actor]
+        run [run], step stop-calamity/stop-vm, digest [digest]
+        as before
+    version 3  [time]  fleet.lookup  by [actor]
+        run [run], step stop-calamity/lookup, digest [digest]
+        as before
+    version 2  [time]  fleet.stop  by [actor]
+        run [run], step stop-calamity/stop-vm, digest [digest]
+        ip: "10.0.0.107" → null
+        ipSource: "guest agent, eth0 (net0)" → "the VM is off"
+        status: "running" → "stopped"
+    version 1  [time]  fleet.lookup  by [actor]
+        run [run], step stop-calamity/lookup, digest [digest]
+        boot: "order=scsi0;net0"
+        ip: "10.0.0.107"
+        ipSource: "guest agent, eth0 (net0)"
+        mac: "BC:24:11:C6:ED:73"
+        madeBy: null
+        maxcpu: 4
+        maxmem: 8589934592
+        node: "keeb-dev-02"
+        status: "running"
+        uuid: "[uuid]"
+        vmName: "calamity"
+        vmid: 107
+    --- exit 0
+    "#);
     let entries = fleet.pmx(&["log", "fleet/vm/calamity", "--json"]).exits(0).lines();
     let numbers: Vec<u64> = entries.iter().filter_map(|entry| entry["version"].as_u64()).collect();
     assert_eq!(numbers, [4, 3, 2, 1]);
@@ -61,8 +89,37 @@ fn show_and_diff_name_versions_by_number_and_by_time() {
     assert_eq!(show(&format!("fleet/vm/calamity@{at}")), first);
     assert_eq!(show("fleet/vm/calamity@2200-01-01T00:00:00Z")["version"], 4);
     let text = fleet.pmx(&["show", "fleet/vm/calamity@2"]).exits(0);
-    insta::assert_snapshot!(text.snapshot(), @"");
-    insta::assert_snapshot!(fleet.pmx(&["diff", "fleet/vm/calamity@1", "fleet/vm/calamity@2"]).exits(0).snapshot(), @"");
+    insta::assert_snapshot!(text.snapshot(), @r#"
+    $ pmx --profile lab show fleet/vm/calamity@2
+    fleet/vm/calamity  version 2
+    written [time] by fleet.stop for [actor]
+    run [run], step stop-calamity/stop-vm
+    digest [digest]
+
+    {
+      "boot": "order=scsi0;net0",
+      "ip": null,
+      "ipSource": "the VM is off",
+      "mac": "BC:24:11:C6:ED:73",
+      "madeBy": null,
+      "maxcpu": 4,
+      "maxmem": 8589934592,
+      "node": "keeb-dev-02",
+      "status": "stopped",
+      "uuid": "[uuid]",
+      "vmName": "calamity",
+      "vmid": 107
+    }
+    --- exit 0
+    "#);
+    insta::assert_snapshot!(fleet.pmx(&["diff", "fleet/vm/calamity@1", "fleet/vm/calamity@2"]).exits(0).snapshot(), @r#"
+    $ pmx --profile lab diff fleet/vm/calamity@1 fleet/vm/calamity@2
+    fleet/vm/calamity@1 → fleet/vm/calamity@2
+      ip: "10.0.0.107" → null
+      ipSource: "guest agent, eth0 (net0)" → "the VM is off"
+      status: "running" → "stopped"
+    --- exit 0
+    "#);
     fleet.pmx(&["diff", "fleet/vm/calamity@2"]).exits(0).says("no difference");
     let changes = fleet.pmx(&["diff", "fleet/vm/calamity@1", "--json"]).exits(0).json();
     assert_eq!(changes[0], serde_json::json!({ "field": "ip", "old": "10.0.0.107", "new": null }));
@@ -91,7 +148,18 @@ fn ls_runs_and_run_tell_what_became_of_each() {
     }
     let id = runs[0]["id"].as_str().expect("an id");
     let whole = fleet.pmx(&["run", id]).exits(0);
-    insta::assert_snapshot!(whole.snapshot(), @"");
+    insta::assert_snapshot!(whole.snapshot(), @r"
+    $ pmx --profile lab run [run]
+    run [run]  failed
+    start-calamity by [actor], began [time], [took]
+    id [run]
+
+      fresh      start-calamity/vm/auth  keebDev02.auth  what is known is [took] old, and may be [took]
+                 → keebDev02/node/node
+      failed     start-calamity/vm/start  fleet.start  10.0.0.4:8006: qmstart of 107 failed: no space left
+      skipped    start-calamity/start-terraria  calamity.start  start-calamity/vm/start failed
+    --- exit 0
+    ");
     for part in [&id[..31], &id[25..]] {
         assert_eq!(fleet.pmx(&["run", part]).exits(0).stdout, whole.stdout, "{part}");
     }
@@ -146,7 +214,37 @@ fn drawings_say_on_every_edge_why_it_is_there() {
 fn a_plan_contacts_nobody_and_changes_nothing() {
     let fleet = Fleet::new();
     let planned = fleet.pmx(&["plan", "stop-calamity"]).exits(0);
-    insta::assert_snapshot!(planned.snapshot(), @"");
+    insta::assert_snapshot!(planned.snapshot(), @r"
+    $ pmx --profile lab plan stop-calamity
+    stop-calamity: 5 actions
+      1. stop-calamity/auth  keebDev02.auth  (observe)
+           nothing known yet: it will look
+           writes keebDev02/node/node
+           may wait for the login: at most [took]
+      2. stop-calamity/lookup  fleet.lookup  (observe)
+           looks each time
+           writes fleet/vm/calamity
+           after stop-calamity/auth: reads keebDev02/node/node
+           may wait for the VM's state: at most [took]
+      3. stop-calamity/warn-players  calamityTerraria.warnShutdown  (act)
+           writes calamityTerraria/server/server
+           after stop-calamity/lookup: reads fleet/vm/calamity
+           may wait for the server's console to answer: at most [took]
+           may wait for the players to leave: at most [took]
+      4. stop-calamity/stop-terraria  calamity.stop  (converge)
+           writes calamity/result/result
+           after stop-calamity/lookup: reads fleet/vm/calamity
+           after stop-calamity/warn-players: both act at fleet/vm/calamity
+           may wait for the services to save and stop: at most [took]
+      5. stop-calamity/stop-vm  fleet.stop  (converge)
+           writes fleet/vm/calamity
+           after stop-calamity/auth: reads keebDev02/node/node
+           after stop-calamity/stop-terraria: writes fleet/vm/calamity, which that reads; both act at fleet/vm/calamity
+           may wait for a running Proxmox task: at most [took]
+           may wait for the shutdown: at most [took]
+           may wait for the VM to be off: at most [took]
+    --- exit 0
+    ");
     assert!(!fleet.store().exists(), "a plan makes no store, and starts no fleet");
     fleet.wake();
     fleet.build(&["stop-calamity"]).exits(0);

@@ -94,7 +94,7 @@ fn a_dropped_connection_is_tried_again_for_reads() {
 fn a_second_factor_is_said_to_be_what_stands_in_the_way() {
     let fleet = Fleet::up();
     fleet.fault("tfa-required", None);
-    fleet.build(&["sync-fleet"]).exits(1).says("second factor");
+    fleet.build(&["sync-fleet"]).exits(3).says("second factor").says("use an API token");
 }
 
 #[test]

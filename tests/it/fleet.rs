@@ -173,9 +173,9 @@ pub fn effects(requests: &[Served]) -> Vec<String> {
     changing.map(|served| format!("{} {}", served.method, served.path)).collect()
 }
 
-/// How often somebody logged in.
+/// How often somebody was logged in; a ticket that is too old to be renewed by itself is asked for a second time, with the password.
 pub fn logins(requests: &[Served]) -> usize {
-    requests.iter().filter(|served| served.method == "POST" && served.path == "/access/ticket").count()
+    requests.iter().filter(|served| served.method == "POST" && served.path == "/access/ticket" && served.status == 200).count()
 }
 
 /// A port that is free at 127.0.0.1 and at the fleet's addresses, below those that the kernel gives away by itself.

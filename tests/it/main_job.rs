@@ -19,7 +19,26 @@ fn players_are_warned_then_the_world_is_saved_then_the_vm_is_shut_down() {
     let fleet = Fleet::new();
     let first = fleet.build(&["stop-calamity"]).exits(0);
     assert_eq!(first.stdout, "", "the story goes to standard error");
-    insta::assert_snapshot!(story(&first), @"");
+    insta::assert_snapshot!(story(&first), @r"
+    $ pmx --profile lab build stop-calamity
+    --- stderr
+    build stop-calamity: 5 actions, run [run]
+      … stop-calamity/auth: waiting for the login (at most [took])
+      ✓ stop-calamity/auth  keebDev02.auth  logged in as root@pam at 10.0.0.4:8006
+      … stop-calamity/lookup: waiting for the VM's state
+      ✓ stop-calamity/lookup  fleet.lookup  calamity (vmid 107) runs at 10.0.0.107 on keeb-dev-02
+      … stop-calamity/warn-players: waiting for the server's console to answer (at most [took])
+      … stop-calamity/warn-players: waiting for the players to leave (at most [took])
+      … stop-calamity/warn-players: waiting for the server's console to answer (at most [took])
+      ✓ stop-calamity/warn-players  calamityTerraria.warnShutdown  warned for [took]; 2 online: Keeb, Sable
+      … stop-calamity/stop-terraria: waiting for the services to save and stop (at most [took])
+      ✓ stop-calamity/stop-terraria  calamity.stop  stopped tmodloader
+      … stop-calamity/stop-vm: waiting for the shutdown (at most [took])
+      | stop-calamity/stop-vm: TASK OK
+      ✓ stop-calamity/stop-vm  fleet.stop  stopped calamity (vmid 107)
+    succeeded: 5 done  (`pmx run [run]`)
+    --- exit 0
+    ");
     assert_eq!(fleet.vm(CALAMITY).ssh, None);
     let inside = fleet.inside_once(CALAMITY, "the game has saved", |inside| container(inside)["world"]["saved_at"].as_i64() > Some(0));
     let said: Vec<&str> = container(&inside)["world"]["said"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
@@ -31,7 +50,19 @@ fn players_are_warned_then_the_world_is_saved_then_the_vm_is_shut_down() {
     assert_eq!(logins(&requests), 1);
 
     let second = fleet.build(&["stop-calamity"]).exits(0);
-    insta::assert_snapshot!(story(&second), @"");
+    insta::assert_snapshot!(story(&second), @r"
+    $ pmx --profile lab build stop-calamity
+    --- stderr
+    build stop-calamity: 5 actions, run [run]
+      = stop-calamity/auth  keebDev02.auth  fresh: what is known is [took] old, and may be [took]
+      … stop-calamity/lookup: waiting for the VM's state
+      ✓ stop-calamity/lookup  fleet.lookup  calamity (vmid 107) is off, on keeb-dev-02
+      = stop-calamity/warn-players  calamityTerraria.warnShutdown  the VM is off
+      = stop-calamity/stop-terraria  calamity.stop  the VM is off
+      = stop-calamity/stop-vm  fleet.stop  calamity (vmid 107) is off already
+    succeeded: 1 done, 3 unchanged, 1 fresh  (`pmx run [run]`)
+    --- exit 0
+    ");
     let requests = fleet.requests();
     assert!(effects(&requests).is_empty(), "{requests:?}");
     assert_eq!(logins(&requests), 0, "one login in both runs together");
@@ -43,7 +74,23 @@ fn a_running_vm_without_a_known_address_stops_the_run_before_anything_is_stopped
     let fleet = Fleet::up();
     fleet.fault("agent-absent", Some(CALAMITY));
     let ran = fleet.build(&["stop-calamity"]).exits(1);
-    insta::assert_snapshot!(story(&ran), @"");
+    insta::assert_snapshot!(story(&ran), @r"
+    $ pmx --profile lab build stop-calamity
+    --- stderr
+    build stop-calamity: 5 actions, run [run]
+      … stop-calamity/auth: waiting for the login (at most [took])
+      ✓ stop-calamity/auth  keebDev02.auth  logged in as root@pam at 10.0.0.4:8006
+      … stop-calamity/lookup: waiting for the VM's state
+      ✓ stop-calamity/lookup  fleet.lookup  calamity (vmid 107) runs on keeb-dev-02, address: none: the guest agent does not answer
+      ✗ stop-calamity/warn-players  calamityTerraria.warnShutdown  failed: definitions/calamityTerraria.toml:5:16: fleet/vm/calamity has had no ip since [time], when run [run] (fleet.lookup) wrote version 1: none: the guest agent does not answer
+      - stop-calamity/stop-terraria  calamity.stop  skipped: stop-calamity/warn-players failed
+      - stop-calamity/stop-vm  fleet.stop  skipped: stop-calamity/warn-players failed
+    failed: 2 done, 2 skipped, 1 failed  (`pmx run [run]`)
+
+    stop-calamity/warn-players: definitions/calamityTerraria.toml:5:16: fleet/vm/calamity has had no ip since [time], when run [run] (fleet.lookup) wrote version 1: none: the guest agent does not answer
+      help: when the machine tells it again, `pmx build fleet/vm/calamity` reads it
+    --- exit 1
+    ");
     assert!(effects(&fleet.requests()).is_empty());
     assert!(fleet.vm(CALAMITY).ssh.is_some(), "it still runs");
     fleet.heal();

@@ -204,7 +204,9 @@ impl Sandbox {
 
     fn paths(&self) -> Vec<(String, &'static str)> {
         let at = |path: &str| self.dir.path().join(path).display().to_string();
-        vec![(at("project"), "project"), (at("home"), "home"), (at("tmp"), "tmp"), (at("run"), "run")]
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let actor = format!("cli:tester@{}", host.trim());
+        vec![(at("project"), "project"), (at("home"), "home"), (at("tmp"), "tmp"), (at("run"), "run"), (actor, "actor")]
     }
 }
 

@@ -50,11 +50,22 @@ fn watched<T>(work: impl FnOnce() -> T) -> T {
             }
             found
         });
+        // Set when `work` panics too: the scope waits for the watcher.
+        let ending = Ending(&done);
         let result = work();
-        done.store(true, Ordering::Relaxed);
+        drop(ending);
         assert_eq!(watcher.join().expect("the watcher ends"), None, "a secret stood on a command line");
         result
     })
+}
+
+/// Ends the watcher when it goes.
+struct Ending<'a>(&'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Every file below the sandbox, large blobs unpacked. The fleet's own state is left out: it is the other side of the wire.

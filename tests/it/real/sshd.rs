@@ -174,8 +174,11 @@ impl Sshd {
             format!("AuthorizedKeysFile {}", at("authorized_keys")),
             format!("SetEnv {}", env.join(" ")),
             format!("ForceCommand {}", at("command")),
-            "Subsystem sftp /usr/lib/openssh/sftp-server".to_owned(),
         ]);
+        // The one name that may not stand there twice.
+        if !self.wanted.options.iter().any(|(name, _)| name == "Subsystem") {
+            lines.push("Subsystem sftp /usr/lib/openssh/sftp-server".to_owned());
+        }
         let fixed = [
             "PidFile none",
             "StrictModes no",

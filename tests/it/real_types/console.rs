@@ -84,7 +84,8 @@ fn players_are_counted_as_the_console_tells_them() {
 fn a_console_that_is_silent_is_not_an_empty_server() {
     let Some(host) = host() else { return };
     host.terraria("frozen", &["PLAYERS=Ann"]);
-    host.docker.run(&["exec", "frozen", "pkill", "-STOP", "-f", "/usr/bin/server"]);
+    let signal = |name: &str| host.docker.run(&["exec", "frozen", "sh", "-c", &format!("kill -{name} $(cat /tmp/server.pid)")]);
+    signal("STOP");
     let sandbox = game(&host.sshd, "none", "frozen");
     sandbox.pmx(&["build", "calamityTerraria.status"]).exits(0).says("nobody knows who plays");
     let server = attributes(&sandbox, "calamityTerraria/server/server");
@@ -92,7 +93,7 @@ fn a_console_that_is_silent_is_not_an_empty_server() {
     sandbox.pmx(&["build", "calamityTerraria.say", "-i", "message=hello"]).exits(1).says("does not answer, so nothing was said");
     let warned = sandbox.pmx(&["build", "calamityTerraria.warnShutdown", "-i", "seconds=1"]).exits(0);
     warned.says("somebody may be playing, so the warning takes its full time").says("warned for 1 s");
-    host.docker.run(&["exec", "frozen", "pkill", "-CONT", "-f", "/usr/bin/server"]);
+    signal("CONT");
     host.logs_with("frozen", "<Server> The server shuts down in 1 second");
     assert_eq!(said(&host, "frozen"), ["The server shuts down in 1 second"]);
 }

@@ -63,7 +63,7 @@ fn a_file_changed_by_somebody_else_is_put_right() {
 
 #[test]
 fn a_secret_file_is_private_from_its_first_moment_and_its_content_nowhere_else() {
-    let Some(sshd) = Wanted::default().option("LogLevel", "DEBUG3").option("Subsystem", "sftp internal-sftp -u 0 -l DEBUG3").start() else {
+    let Some(sshd) = Wanted::default().option("LogLevel", "DEBUG3").option("Subsystem", "sftp /usr/lib/openssh/sftp-server -u 0 -l DEBUG3").start() else {
         return;
     };
     let canary = format!("canary-{}-in-the-mine", sshd.port);
@@ -112,7 +112,7 @@ fn a_place_that_cannot_be_written_is_told_and_nothing_stays() {
     let ran = ran.exits(1).says("~/fixed/file");
     assert!(ran.stderr.to_lowercase().contains("read-only") || ran.stderr.contains("failure"), "{ran}");
     let (sandbox, ran) = write(sandbox, "~/fixed", "content", "");
-    ran.exits(1).says("~/fixed");
+    ran.exits(1).says("~/fixed: there is a directory of that name");
     std::fs::write(sshd.home().join("plain"), "").expect("a file can be written");
     let (sandbox, ran) = write(sandbox, "~/plain/below", "content", "");
     ran.exits(1).says("plain");

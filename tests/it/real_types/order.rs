@@ -46,7 +46,7 @@ fn players_are_warned_before_their_containers_stop() {
     // pmx tells the same order.
     let events: Vec<Value> = ran.stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let place = |kind: &str, step: &str| {
-        let told = |event: &&Value| event.to_string().contains(&format!("\"{kind}\"")) && event.to_string().contains(&format!("\"{step}\""));
+        let told = |event: &&Value| event.to_string().contains(&format!("\"{kind}\"")) && event.to_string().contains(&format!("/{step}\""));
         let found = events.iter().position(|event| told(&event));
         found.unwrap_or_else(|| panic!("no {kind} of {step}\n{ran}"))
     };

@@ -7,7 +7,7 @@ use crate::model::contract::{Call, Context, Failure, Outcome};
 use crate::model::docker::compose::project::{Container, Plan, Project, Seen};
 use crate::model::docker::compose::{Globals, Nothing, Overall, Start, State, Stop};
 use crate::model::remote::VM_IS_OFF;
-use crate::model::wait::Wait;
+use crate::model::wait::{Wait, pause};
 use crate::value::Value;
 use crate::wire::command::Command;
 use crate::wire::ssh::Exec;
@@ -26,6 +26,8 @@ pub const PULL: &str = "the images";
 pub const PULL_DEADLINE: Duration = Duration::from_secs(1800);
 /// What a container has to save, at least: Docker's own 10 s killed many a world.
 const GRACE: Duration = Duration::from_secs(60);
+/// A program that cannot live with its configuration ends in its first moments, so without a health check a new container is looked at once more.
+const SETTLE: Duration = Duration::from_secs(2);
 /// The exit code of a container that was killed.
 const KILLED: i64 = 137;
 
@@ -44,9 +46,8 @@ pub(super) async fn start(ctx: &Context, call: Call) -> Result<Outcome, Failure>
     let project = Project::on(ctx, &globals)?;
     let before = project.look(&project.services().await?).await?;
     up(&project, &[]).await?;
-    let after = ready(&project, &before.expected, arguments.timeout).await?;
-    let ids = |seen: &Seen| -> BTreeSet<String> { seen.containers.iter().filter(|c| c.runs()).map(|c| c.id.clone()).collect() };
-    let new = after.containers.iter().filter(|c| c.runs() && !ids(&before).contains(&c.id)).map(|c| c.service.clone());
+    let after = ready(&project, &before, arguments.timeout).await?;
+    let new = after.containers.iter().filter(|c| c.runs() && !before.had_running(&c.id)).map(|c| c.service.clone());
     let new: BTreeSet<String> = new.collect();
     let what = if new.is_empty() {
         Outcome::unchanged(format!("already running: {}", names(&after.running())))
@@ -78,8 +79,11 @@ async fn act(project: &Project<'_>, words: &[&str], phase: &str, deadline: Durat
     if output.status == 0 { Ok(()) } else { Err(project.refused(words, &output).maybe_acted()) }
 }
 
-/// Waits until every service runs and is healthy where it can tell, or has ended well (what a one-shot does).
-async fn ready(project: &Project<'_>, services: &[String], timeout: u64) -> Result<Seen, Failure> {
+/// Waits until every service runs and is healthy where it can tell, or has ended well (what a one-shot does). `before` is what was there before `up`.
+async fn ready(project: &Project<'_>, before: &Seen, timeout: u64) -> Result<Seen, Failure> {
+    let services = &before.expected;
+    let young = |seen: &Seen| seen.containers.iter().any(|now| now.runs() && now.health.is_empty() && !before.had_running(&now.id));
+    let mut settled = false;
     let mut wait =
         Wait::begin(project.remote.ctx, READY, Duration::from_secs(timeout), (Duration::from_millis(500), Duration::from_secs(5)));
     loop {
@@ -91,8 +95,14 @@ async fn ready(project: &Project<'_>, services: &[String], timeout: u64) -> Resu
             return Err(Failure::theirs(message).maybe_acted().tail(log(project, dead).await));
         }
         if waiting.is_empty() {
-            return Ok(seen);
+            if settled || !young(&seen) {
+                return Ok(seen);
+            }
+            settled = true;
+            pause(project.remote.ctx, SETTLE).await.map_err(Failure::maybe_acted)?;
+            continue;
         }
+        settled = false;
         if !wait.again(&waiting.join(", ")).await.map_err(Failure::maybe_acted)? {
             let message = format!("{}: not ready after {} s: {}", project.remote.target.host, wait.seconds(), waiting.join(", "));
             let bad = seen.containers.iter().find(|container| !container.well());
@@ -207,7 +217,7 @@ pub(super) async fn update(ctx: &Context, call: Call) -> Result<Outcome, Failure
         return outcome(Outcome::unchanged("every image is current"), &before.state());
     }
     up(&project, &start).await?;
-    let after = ready(&project, &before.expected, arguments.timeout).await?;
+    let after = ready(&project, &before, arguments.timeout).await?;
     let updated = if changes.is_empty() { "every image is current".to_owned() } else { format!("updated {}", changes.join(", ")) };
     let started = if off.is_empty() { String::new() } else { format!("; started {}", names(&off)) };
     outcome(Outcome::changed(format!("{updated}{started}")), &after.state())

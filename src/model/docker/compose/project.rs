@@ -70,6 +70,11 @@ impl Seen {
         self.containers.iter().filter(move |container| container.service == service)
     }
 
+    /// Whether the container of this id ran.
+    pub fn had_running(&self, id: &str) -> bool {
+        self.containers.iter().any(|container| container.id == id && container.runs())
+    }
+
     /// The services that have a container that runs.
     pub fn running(&self) -> BTreeSet<String> {
         self.containers.iter().filter(|container| container.runs()).map(|container| container.service.clone()).collect()

@@ -173,6 +173,18 @@ async fn start_waits_until_every_service_is_healthy() {
 }
 
 #[tokio::test]
+async fn a_new_service_without_a_health_check_is_looked_at_twice() {
+    let running = row("web", "running", "", 0);
+    let ssh = ScriptedSsh::new().services("web\n").seen("", OLD).expect(&compose("up -d"), "").seen(&running, OLD);
+    let outcome = call(ssh.seen(&running, OLD), "start", json!({})).await.unwrap();
+    assert_eq!((outcome.summary.as_str(), outcome.changed), ("started web", true));
+    let ssh = ScriptedSsh::new().services("web\n").seen("", OLD).expect(&compose("up -d"), "").seen(&running, OLD);
+    let ssh = ssh.seen(&row("web", "exited", "", 3), OLD).always("docker logs *", "bad config\n");
+    let failure = call(ssh, "start", json!({})).await.unwrap_err();
+    assert_eq!(failure.message, "10.0.0.9: game-web-1 ended with exit code 3 right after its start");
+}
+
+#[tokio::test]
 async fn a_service_that_dies_at_its_start_shows_its_log() {
     let ssh = ScriptedSsh::new().services("web\n").seen("", OLD).expect(&compose("up -d"), "").seen(&row("web", "exited", "", 1), OLD);
     let ssh = ssh.expect_output("docker logs --tail 8 game-web-1", 0, "hello\n", "panic: no config\n");
@@ -262,7 +274,8 @@ async fn an_update_without_a_new_image_restarts_nothing_and_starts_what_is_off()
     let off = row("bot", "running", "", 0) + &row("web", "exited", "", 0);
     let ssh =
         ScriptedSsh::new().plan(plan).seen(&off, OLD).expect(&compose("pull -q --ignore-buildable"), "").expect(&image("web:latest"), OLD);
-    let outcome = call(ssh.expect(&compose("up -d --no-deps web"), "").seen(&both, OLD), "update", json!({})).await.unwrap();
+    let ssh = ssh.expect(&compose("up -d --no-deps web"), "").seen(&both, OLD).seen(&both, OLD);
+    let outcome = call(ssh, "update", json!({})).await.unwrap();
     assert_eq!((outcome.summary.as_str(), outcome.changed), ("every image is current; started web", true));
 }
 

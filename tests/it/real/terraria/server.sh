@@ -37,6 +37,7 @@ kick() {
   players=$left
 }
 
+echo $$ > /tmp/server.pid
 echo "Terraria Server v1.4.4.9 - tModLoader"
 echo "Listening on port 7777"
 echo "Type 'help' for a list of commands."

@@ -110,7 +110,7 @@ async fn prepare(engine: &Arc<Engine>, action: &Action, force: bool, began: Time
         }
         verdict.to_string()
     };
-    let guard = guard::guard(engine, action, &attempt).await?;
+    let guard = guard::guard(engine, action, &values, &attempt).await?;
     Ok(Prepared::Run(Box::new(Ready { values, attempt, why, guard })))
 }
 

@@ -3,29 +3,48 @@
 use std::sync::Arc;
 
 use crate::exec::engine::{Engine, Question};
+use crate::exec::evaluate::Values;
 use crate::exec::keep::Attempt;
-use crate::model::contract::{Effect, Failure, FailureKind, Guard};
+use crate::model::contract::{At, Effect, Failure, FailureKind, Guard};
 use crate::name::ResourceName;
 use crate::plan::graph::Action;
 use crate::value::Value;
 
+/// What a Destroy destroys: the machine on which it acts, and only where it acts on none the first resource that it writes. A record of what was done
+/// to a machine proves nothing about which machine that is.
+fn subject(action: &Action, values: &Values, attempt: &Attempt) -> Result<Option<ResourceName>, Failure> {
+    if let Some(machine) = values.machine.as_ref().or(attempt.machine.as_ref()) {
+        return Ok(Some(machine.name.clone()));
+    }
+    let on_a_host = action.call.method.acts.iter().any(|acts| matches!(acts.at, At::Host(_)));
+    if on_a_host && action.call.method.effect == Effect::Destroy {
+        let host = values.host.as_deref().unwrap_or("nothing");
+        let message =
+            format!("{} acts on {host}, an address that no resource stands for: nothing proves which machine is meant", action.call.name());
+        return Err(Failure::refused(message)
+            .help("read the address from the machine's resource: `${{ model.fleet.resource.vm[…].attributes.ip }}`"));
+    }
+    Ok(attempt.subject_resource())
+}
+
 /// Asks for what must be asked, and gathers the proofs that a Destroy needs.
-pub async fn guard(engine: &Arc<Engine>, action: &Action, attempt: &Attempt) -> Result<Guard, Failure> {
+pub async fn guard(engine: &Arc<Engine>, action: &Action, values: &Values, attempt: &Attempt) -> Result<Guard, Failure> {
     let options = &action.flow.options;
     let destroys = action.call.method.effect == Effect::Destroy;
     let mut guard = Guard { protected: engine.settings.protected.clone(), shown: None, own_only: options.always };
+    let subject = subject(action, values, attempt)?;
     let mut ours = false;
     if destroys {
-        let name = attempt.subject_resource().ok_or_else(|| Failure::refused("it is not known which resource this would destroy"))?;
-        let held = known(engine, &name).await?;
-        ours = made_here(engine, &name).await?;
+        let name = subject.as_ref().ok_or_else(|| Failure::refused("it is not known which resource this would destroy"))?;
+        let held = known(engine, name).await?;
+        ours = made_here(engine, name).await?;
         guard.shown = Some(held);
     }
     if (destroys && !ours && !options.always) || options.confirm.is_some() {
         let question = Question {
             step: action.step.clone(),
             call: action.call.name(),
-            name: attempt.subject_resource().map_or_else(|| action.step.clone(), |name| name.instance),
+            name: subject.map_or_else(|| action.step.clone(), |name| name.instance),
             attributes: guard.shown.clone(),
             text: options.confirm.clone(),
             destroys,

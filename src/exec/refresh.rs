@@ -126,6 +126,10 @@ impl Credentials for Keys {
         })
     }
 
+    fn keyed_digest(&self, secret: &Secret) -> Digest {
+        self.engine.view.sealer.keyed_digest(secret.expose().as_bytes())
+    }
+
     fn renew<'a>(&'a self, credential: &'a Credential, stale: &'a Secret) -> BoxFuture<'a, Result<Secret, Failure>> {
         Box::pin(async move {
             let Origin::Resource { name, field } = credential.0.origin() else {
@@ -136,9 +140,5 @@ impl Credentials for Keys {
             let held = self.engine.refresher.current(name, &other).await?;
             Self::field(&held, name, field)
         })
-    }
-
-    fn keyed_digest(&self, secret: &Secret) -> Digest {
-        self.engine.view.sealer.keyed_digest(secret.expose().as_bytes())
     }
 }

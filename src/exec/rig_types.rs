@@ -13,13 +13,14 @@ use crate::model::contract::{
 use crate::secret::{Origin, Secret};
 use crate::value::{Map, Value};
 
-/// Definitions of every rig: `fleet` has things, `login` gives tickets, `api` needs one, `box` acts on the host of the thing `a`, `each` keeps its
+/// Definitions of every rig: `fleet` has things, `login` gives tickets, `api` needs one, `box` acts on the host of the thing `a`, `bare` on a host that is no thing, `each` keeps its
 /// results apart by the input `vm`.
-pub const DEFINITIONS: [(&str, &str); 5] = [
+pub const DEFINITIONS: [(&str, &str); 6] = [
     ("definitions/fleet.toml", "type = \"test/thing\"\n"),
     ("definitions/login.toml", "type = \"test/login\"\n[global]\npassword = '${{ vault.get(\"v\", \"password\") }}'\n"),
     ("definitions/api.toml", "type = \"test/thing\"\n[global]\nticket = '${{ model.login.resource.login.login.attributes.ticket }}'\n"),
     ("definitions/box.toml", "type = \"test/thing\"\n[global]\nhost = '${{ model.fleet.resource.thing.a.attributes.ip }}'\n"),
+    ("definitions/bare.toml", "type = \"test/thing\"\n[global]\nhost = '10.0.0.9'\n"),
     ("definitions/each.toml", "type = \"test/thing\"\n[global]\ntag = '${{ inputs.vm == \"none\" }}'\n"),
 ];
 
@@ -54,6 +55,7 @@ static ROWS: [TypeRow; 2] = [
             method("create", Effect::Act, || fields("name! x"), (&[THING], ALONE), |c, a| call(c, a, "create")),
             method("note", Effect::Act, || fields("as! x key$"), (&[by("note", "as")], &[]), |c, a| call(c, a, "note")),
             method("poke", Effect::Act, || fields("x"), (&[RESULT], HOST), |c, a| call(c, a, "poke")),
+            method("wipe", Effect::Destroy, || fields("x"), (&[RESULT], HOST), |c, a| call(c, a, "wipe")),
             method("drop", Effect::Destroy, || fields("name!"), (&[THING], ALONE), |c, a| call(c, a, "drop")),
         ],
     },

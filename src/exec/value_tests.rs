@@ -15,21 +15,21 @@ fn step(name: &str, call: &str, with: &str) -> String {
 #[tokio::test]
 async fn nothing_unresolved_reaches_a_method() {
     // Old system, 8 and 9: `${{ … }}` reached a shell, hosts arrived as the word null, and nobody said which key of which data was missing.
-    let told_by = async |with: &str| {
+    let told_by = async |kind: FailureKind, with: &str| {
         let rig = Rig::new(&step("a", "fleet.note", with));
         rig.gives("fleet.look", json!({"ip": null, "name": "a"}));
         let calls = rig.spy("a");
         let told = rig.run().await;
         assert!(calls.lock().unwrap().is_empty(), "{with}");
-        assert_eq!(told.ran.failures[0].1.kind, FailureKind::Yours);
+        assert_eq!(told.ran.failures[0].1.kind, kind, "{with}");
         told.of("a")
     };
-    let said = told_by("as = 'a', x = 'http://${{ model.fleet.resource.thing.a.attributes.ip }}/'").await;
+    let said = told_by(FailureKind::Yours, "as = 'a', x = 'http://${{ model.fleet.resource.thing.a.attributes.ip }}/'").await;
     assert_eq!(said, "failed: workflows/w.toml:4:36: null cannot stand inside a text");
-    let said = told_by("as = 'a', x = '${{ model.fleet.resource.thing.a.attributes.port }}'").await;
+    let said = told_by(FailureKind::Theirs, "as = 'a', x = '${{ model.fleet.resource.thing.a.attributes.port }}'").await;
     assert!(said.starts_with("failed: workflows/w.toml:4:"), "{said}");
     assert!(said.contains("fleet/thing/a has had no port since 2026-11-23T12:00:00.000Z, when run "), "{said}");
-    let said = told_by("as = 'a', x = '${{ model.fleet.resource.note.none.attributes.port }}'").await;
+    let said = told_by(FailureKind::Yours, "as = 'a', x = '${{ model.fleet.resource.note.none.attributes.port }}'").await;
     assert!(said.contains("no version of fleet/note/none yet"), "{said}");
 }
 
@@ -165,6 +165,35 @@ async fn what_is_destroyed_was_looked_at_and_confirmed() {
     assert_eq!(questions.len(), 1);
     assert_eq!((questions[0].name.as_str(), questions[0].call.as_str(), questions[0].destroys), ("a", "fleet.drop", true));
     assert_eq!(questions[0].attributes, guard.shown);
+}
+
+/// An installer writes what it did, not what it erased: the machine behind its address is what must be proven, shown and named.
+#[tokio::test]
+async fn what_is_destroyed_on_a_machine_is_the_machine() {
+    let rig = Rig::new(&step("d", "box.wipe", ""));
+    rig.gives("fleet.look", json!({"ip": "10.0.0.7", "uuid": "u1"}));
+    let calls = rig.spy("d");
+    let told = rig.run().await;
+    assert_eq!(told.ran.state, RunState::Succeeded, "{:#?}", told.ran.failures);
+    let shown = calls.lock().unwrap()[0].0.guard.shown.clone();
+    assert_eq!(shown.as_ref().and_then(|shown| shown.get("uuid")).and_then(Value::as_str), Some("u1"));
+    let questions = rig.questions.lock().unwrap().clone();
+    assert_eq!((questions[0].name.as_str(), questions[0].call.as_str(), questions[0].destroys), ("a", "box.wipe", true));
+
+    let made = Rig::new(&(step("c", "fleet.create", "name = 'a'") + &step("d", "box.wipe", "")));
+    made.gives("fleet.create", json!({"ip": "10.0.0.7", "uuid": "u1"}));
+    assert_eq!(made.run().await.ran.state, RunState::Succeeded);
+    assert!(made.questions.lock().unwrap().is_empty(), "the machine was made by this run");
+}
+
+#[tokio::test]
+async fn a_host_that_no_resource_stands_for_is_not_destroyed() {
+    let rig = Rig::new(&step("d", "bare.wipe", ""));
+    let calls = rig.spy("d");
+    let told = rig.run().await;
+    assert_eq!(told.ran.failures[0].1.kind, FailureKind::Refused);
+    assert!(told.of("d").contains("bare.wipe acts on 10.0.0.9, an address that no resource stands for"), "{}", told.of("d"));
+    assert!(calls.lock().unwrap().is_empty() && rig.questions.lock().unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -52,7 +52,8 @@ impl View {
         self.keeper.call_blocking(move |store| open_head(store, &*sealer, &redactor, &name))
     }
 
-    /// Seals the secrets of `attributes` and writes the rest as canonical JSON.
+    /// Seals the secrets of `attributes` and writes the rest as canonical JSON. Text that holds a secret of this run, such as what a command printed,
+    /// loses it: nothing plain of it may reach the store.
     pub fn pack(&self, attributes: &Value) -> Packed {
         let mut sealed = Vec::new();
         attributes.each_secret(&mut |secret| {
@@ -61,7 +62,17 @@ impl View {
             sealed.push((digest, self.sealer.seal(secret.expose().as_bytes())));
         });
         let marker = |secret: &Secret| sealed_marker(&self.sealer.keyed_digest(secret.expose().as_bytes()));
-        Packed { content: attributes.canonical(&marker).into_bytes(), sealed }
+        Packed { content: self.clean(attributes).canonical(&marker).into_bytes(), sealed }
+    }
+
+    /// Depth is bounded by what methods return: structs, and JSON within serde_json's own limit of 128.
+    fn clean(&self, value: &Value) -> Value {
+        match value {
+            Value::String(text) => Value::String(self.redactor.clean(text)),
+            Value::List(items) => Value::List(items.iter().map(|item| self.clean(item)).collect()),
+            Value::Map(map) => Value::Map(map.iter().map(|(key, item)| (key.clone(), self.clean(item))).collect()),
+            other => other.clone(),
+        }
     }
 }
 

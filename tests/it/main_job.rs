@@ -34,7 +34,6 @@ fn players_are_warned_then_the_world_is_saved_then_the_vm_is_shut_down() {
       … stop-calamity/stop-terraria: waiting for the services to save and stop (at most [took])
       ✓ stop-calamity/stop-terraria  calamity.stop  stopped tmodloader
       … stop-calamity/stop-vm: waiting for the shutdown (at most [took])
-      | stop-calamity/stop-vm: TASK OK
       ✓ stop-calamity/stop-vm  fleet.stop  stopped calamity (vmid 107)
     succeeded: 5 done  (`pmx run [run]`)
     --- exit 0
@@ -94,6 +93,7 @@ fn a_running_vm_without_a_known_address_stops_the_run_before_anything_is_stopped
     assert!(effects(&fleet.requests()).is_empty());
     assert!(fleet.vm(CALAMITY).ssh.is_some(), "it still runs");
     fleet.heal();
+    fleet.build(&["fleet/vm/calamity"]).exits(0);
     fleet.build(&["testVmSsh.exec", "-i", "vmName=calamity", "-i", "command=docker ps -q --filter name=tmodloader"]).exits(0);
     let shown = fleet.pmx(&["show", "testVmSsh/result/result", "--json"]).exits(0).json();
     assert_ne!(shown["attributes"]["stdout"], "", "the container still runs: {shown}");

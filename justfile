@@ -36,4 +36,4 @@ lab *ARGS:
 
 # Draws the project's graph into target/graph.svg.
 graph *TARGETS:
-    cargo run --locked --quiet -- graph {{ TARGETS }} --svg > target/graph.svg
+    cargo run --locked --quiet -- graph {{ TARGETS }} --dot | dot -Tsvg > target/graph.svg

@@ -127,6 +127,7 @@ impl fmt::Debug for ResourcePattern {
 
 /// Where an action acts. Two actions at one place keep their order unless both share it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "at", rename_all = "lowercase")]
 pub enum Place {
     /// The machine that a resource stands for, such as the VM `fleet/vm/calamity`.
     Machine(ResourcePattern),

@@ -270,13 +270,13 @@ pub enum LabCommand {
     Down,
     /// Say what its machines do.
     Status,
-    /// Stop it and forget its state.
+    /// Make its machines as they were at first; the store keeps what was done to them.
     Reset,
     /// Make it misbehave: `pmx lab fault calamity agent-absent`; without arguments, list the faults.
     Fault {
         /// A machine's name, or `all`.
         machine: Option<String>,
-        /// The fault, such as `agent-absent` or `slow=500`; `none` clears.
+        /// The fault, such as `agent-absent` or `slow:500`; `none` clears.
         fault: Option<String>,
     },
 }

@@ -31,7 +31,7 @@ pub fn init(front: &Front, args: &InitArgs, out: &mut Out) -> Result<Exit, Vec<D
 /// `pmx check`.
 pub fn check(front: &Front, out: &mut Out) -> Result<Exit, Vec<Diagnostic>> {
     let site = Site::find(front)?;
-    let loaded = project::load(&site)?;
+    let loaded = project::check(&site)?;
     let errors = loaded.complaints.iter().filter(|d| d.severity == Severity::Error).count();
     let warnings = loaded.complaints.len() - errors;
     if out.json {

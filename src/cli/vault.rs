@@ -20,7 +20,11 @@ fn failed(error: &VaultError) -> Vec<Diagnostic> {
 pub fn run(front: &Front, args: &VaultArgs, out: &mut Out) -> Result<Exit, Vec<Diagnostic>> {
     let site = Site::find(front)?;
     if let VaultCommand::List { vault: None } = &args.command {
-        site.pmxfile.vaults.keys().for_each(|name| out.line(name));
+        if out.json {
+            out.json(&site.pmxfile.vaults.keys().collect::<Vec<_>>());
+        } else {
+            site.pmxfile.vaults.keys().for_each(|name| out.line(name));
+        }
         return Ok(Exit::Done);
     }
     let opened = world::open_or_create(&site, front).map_err(|d| vec![d])?;
@@ -36,7 +40,7 @@ pub fn run(front: &Front, args: &VaultArgs, out: &mut Out) -> Result<Exit, Vec<D
             }
             VaultCommand::Get { vault, key } => {
                 let secret = open(vault)?.get(key).await.map_err(|error| failed(&error))?;
-                out.line(secret.expose());
+                if out.json { out.json(&secret.expose()) } else { out.line(secret.expose()) }
             }
             VaultCommand::List { vault } => {
                 let keys = open(vault.as_deref().unwrap_or_default())?.list().await.map_err(|error| failed(&error))?;

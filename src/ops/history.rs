@@ -63,6 +63,11 @@ pub fn told(error: &StoreError) -> Diagnostic {
     Diagnostic::new(Severity::Error, fault, error.to_string()).help(help)
 }
 
+/// What looks like a version in a name that nobody ever wrote: the part before the last `@`, and the part after it.
+fn typed_version(text: &str) -> Option<(&str, &str)> {
+    text.rsplit_once('@').filter(|(name, which)| name.parse::<ResourceName>().is_ok() && !which.is_empty())
+}
+
 /// Reads the attributes of a version.
 pub fn shown(store: &mut dyn Store, version: Version) -> Result<Shown, StoreError> {
     let attributes = view::attributes(store, None, &version)?;
@@ -139,6 +144,10 @@ impl Wanted {
             };
             return Diagnostic::yours(format!("{name} has no {which}; its versions are 1 to {}", head.number))
                 .help(format!("`pmx log {name}` lists them"));
+        }
+        if let Some((name, which)) = typed_version(&self.name.to_string()) {
+            return Diagnostic::yours(format!("`{which}` after the @ is neither a number nor a time"))
+                .help(format!("write {name}@3, or {name}@2026-11-23T14:02:00Z for what was known then"));
         }
         let known: Vec<String> = store.heads(None).unwrap_or_default().into_iter().map(|version| version.resource.to_string()).collect();
         let typed = name.to_string();

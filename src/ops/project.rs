@@ -6,8 +6,11 @@ use crate::lang::check::{self, MethodSchema, Schemas, TypeSchema};
 use crate::lang::{Project, project};
 use crate::model::contract::{Effect, Instance, MethodRow, TypeRow, Writes};
 use crate::model::registry;
+use crate::ops::planner::find;
 use crate::ops::site::{self, Site};
+use crate::plan::{Target, lower};
 use crate::source::{Diagnostic, Severity};
+use crate::value::Map;
 
 /// A project that was read, with everything that is to be said about it.
 #[derive(Clone, Debug)]
@@ -43,6 +46,24 @@ pub fn load(site: &Site) -> Result<Loaded, Vec<Diagnostic>> {
     }
     complaints.sort_by_key(|d| (d.severity, d.at.as_ref().map(|(span, _)| (span.source.name.clone(), span.range.start))));
     Ok(Loaded { project: project.map(Arc::new), complaints })
+}
+
+/// Reads and checks all files, and compiles each workflow that needs no inputs, as a build would: circles of observers show only then.
+pub fn check(site: &Site) -> Result<Loaded, Vec<Diagnostic>> {
+    let mut loaded = load(site)?;
+    let sound = loaded.complaints.iter().all(|d| d.severity != Severity::Error);
+    let Some(project) = loaded.project.clone().filter(|_| sound) else { return Ok(loaded) };
+    for (name, workflow) in &project.workflows {
+        if workflow.inputs.values().any(|input| input.value.required && input.value.default.is_none()) {
+            continue;
+        }
+        let compiled = lower(&project, &find, site.settings(), &[Target::Workflow(name.clone())], &Map::new());
+        // A workflow inside another shows its complaint once.
+        let new = compiled.err().into_iter().flatten().filter(|d| !loaded.complaints.iter().any(|known| known.to_string() == d.to_string()));
+        let new: Vec<Diagnostic> = new.collect();
+        loaded.complaints.extend(new);
+    }
+    Ok(loaded)
 }
 
 /// The schemas of all registered types, as the checker takes them.

@@ -127,14 +127,23 @@ pub struct Output {
     pub version: Option<Digest>,
 }
 
+/// Text that is JSON as the value it means; as text, should it be no JSON.
+fn as_json<S: serde::Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    match serde_json::from_str::<serde_json::Value>(text) {
+        Ok(value) => value.serialize(serializer),
+        Err(_) => serializer.serialize_str(text),
+    }
+}
+
 /// One run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RunRow {
     /// Its id.
     pub id: RunId,
     /// The targets as typed.
     pub targets: Vec<String>,
-    /// The inputs as canonical JSON, secrets redacted.
+    /// The inputs as canonical JSON, secrets redacted; shown as the object that it is.
+    #[serde(serialize_with = "as_json")]
     pub inputs: String,
     /// Who asked.
     pub actor: Actor,

@@ -90,6 +90,7 @@ fn values_keep_their_types() {
 fn text_around_expressions() {
     assert_eq!(template("a ${{ inputs.n }}-${{ inputs.on }} $${{ x }}"), Ok("a 3-true ${{ x }}".into()));
     assert!(template("x${{ inputs.none }}").unwrap_err().contains("null cannot stand inside a text"));
+    assert!(template("ping ${{ model.fleet.resource.vm['gold-image'].attributes.ip }}").unwrap_err().contains("has had no ip since 14:02"));
     assert!(template("x${{ inputs.list }}").unwrap_err().contains("a list cannot stand inside a text"));
     let Ok(Value::Secret(secret)) = template("TOKEN=${{ vault.get('v', 'k') }}\nROLE=homie") else { panic!() };
     assert_eq!((secret.expose(), secret.origin()), ("TOKEN=hunter2\nROLE=homie", &Origin::Computed));

@@ -239,7 +239,8 @@ impl Inference<'_, '_> {
             (None, "env") => (Type::of(Kind::String), 1),
             (None, _) => return Type::default(),
         };
-        self.walk(ty, &chain.links[used.min(chain.links.len())..], None)
+        let named = matches!(chain.root, "run" | "self").then_some(chain.root);
+        self.walk(ty, &chain.links[used.min(chain.links.len())..], named)
     }
 
     fn input(&mut self, chain: &Chain<'_>) -> (Type, usize) {

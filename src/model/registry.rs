@@ -5,7 +5,8 @@ use crate::model::{docker, proxmox, ssh, terraria};
 use crate::name::nearest;
 
 /// Every type, by name.
-static TYPES: &[&TypeRow] = &[&docker::compose::TYPE, &proxmox::node::TYPE, &proxmox::vm::TYPE, &ssh::host::TYPE, &terraria::server::TYPE];
+static TYPES: &[&TypeRow] =
+    &[&docker::compose::TYPE, &docker::engine::TYPE, &proxmox::node::TYPE, &proxmox::vm::TYPE, &ssh::host::TYPE, &terraria::server::TYPE];
 
 /// A name that no type or method has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

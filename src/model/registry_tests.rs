@@ -51,6 +51,19 @@ const INVENTORY: &[Inventory] = &[
         &["result"],
     ),
     (
+        "docker/engine",
+        &["sshHost", "sshUser", "sshPort"],
+        &[
+            ("install", &[]),
+            ("build", &["imageTag", "contextPath", "dockerfilePath", "inputs"]),
+            ("run", &["containerName", "imageTag", "imageId", "ports", "volumes", "env", "envFile", "envDigest", "restart", "command"]),
+            ("stop", &["containerName"]),
+            ("inspect", &["containerName"]),
+            ("exec", &["containerName", "command", "workdir"]),
+        ],
+        &["result", "image", "container"],
+    ),
+    (
         "terraria/server",
         &["sshHost", "sshUser", "sshPort", "containerName", "port"],
         &[("say", &["message"]), ("warnShutdown", &["seconds"]), ("status", &[])],
@@ -133,6 +146,7 @@ fn effects_are_the_designs() {
         ("lookup", Effect::Observe),
         ("sync", Effect::Observe),
         ("waitForConnection", Effect::Observe),
+        ("inspect", Effect::Observe),
         ("create", Effect::Act),
         ("exec", Effect::Act),
         ("say", Effect::Act),
@@ -158,13 +172,15 @@ fn secrets_and_credentials_are_marked() {
     }
     let node = (find("proxmox/node").unwrap().globals)();
     assert!(node["password"].ty.credential && node["tokenSecret"].ty.credential);
+    let env = (method(find("docker/engine").unwrap(), "run").unwrap().arguments)()["env"].clone();
+    assert!(matches!(&env.ty.kind, Kind::Map(value) if value.secret), "{env:?}");
     let content = (method(find("ssh/host").unwrap(), "writeFile").unwrap().arguments)()["content"].clone();
     assert!(content.ty.secret && !content.ty.credential && content.required);
 }
 
 #[test]
 fn a_host_must_be_given_but_may_be_null() {
-    for (ty, name) in [("ssh/host", "host"), ("docker/compose", "sshHost"), ("terraria/server", "sshHost")] {
+    for (ty, name) in [("ssh/host", "host"), ("docker/compose", "sshHost"), ("docker/engine", "sshHost"), ("terraria/server", "sshHost")] {
         let field = (find(ty).unwrap().globals)()[name].clone();
         assert!(field.required && field.ty.nullable && field.ty.kind == Kind::String, "{ty} {field:?}");
     }
@@ -249,7 +265,7 @@ fn every_row_fits_itself() {
 fn unknown_names_are_told_with_the_nearest() {
     let error = |name| find(name).map(|row| row.name).unwrap_err().to_string();
     assert_eq!(error("proxmox/vms"), "there is no model type `proxmox/vms`; did you mean `proxmox/vm`?");
-    assert!(error("k8s").ends_with("; there are docker/compose, proxmox/node, proxmox/vm, ssh/host, terraria/server"));
+    assert!(error("k8s").ends_with("; there are docker/compose, docker/engine, proxmox/node, proxmox/vm, ssh/host, terraria/server"));
     let row = find("proxmox/vm").unwrap();
     let missing = method(row, "strat").map(|method| method.name).unwrap_err().to_string();
     assert_eq!(missing, "proxmox/vm has no method `strat`; did you mean `start`?");

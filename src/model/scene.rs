@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use serde_json::Value as Json;
 
+use crate::digest::Digest;
 use crate::event::Stream;
 use crate::model::contract::{Call, Context, Credentials, Failure, Guard, Outcome, Reporter, Who};
 use crate::model::registry;
@@ -128,6 +129,11 @@ impl Credentials for Keys {
             self.renewed.lock().unwrap().insert(credential.0.expose().to_owned(), new.clone());
             Ok(Secret::new(new, Origin::Computed))
         })
+    }
+
+    /// As a runner does it: with a key. The provided one takes a tenth of a second.
+    fn keyed_digest(&self, secret: &Secret) -> Digest {
+        Digest::keyed(&[7; 32], secret.expose().as_bytes())
     }
 }
 

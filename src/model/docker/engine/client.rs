@@ -19,6 +19,7 @@ pub struct Engine<'a> {
     pub remote: Remote<'a>,
 }
 
+// tidy: fields ≤ 14, because this is one container as `docker inspect` tells it: each field is one of its answers.
 /// A container as the engine tells it.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {

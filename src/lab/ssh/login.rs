@@ -150,7 +150,8 @@ impl Handler for Login {
             return Ok(());
         }
         let id = channel.id();
-        self.channels.insert(id, Open { channel: Some(channel), env: Vec::new(), stdin: None, cancel: Arc::default(), closed: Arc::default() });
+        self.channels
+            .insert(id, Open { channel: Some(channel), env: Vec::new(), stdin: None, cancel: Arc::default(), closed: Arc::default() });
         reply.accept().await;
         Ok(())
     }

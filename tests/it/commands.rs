@@ -235,7 +235,20 @@ fn events_are_lines_of_json_that_tell_the_whole_run() {
     let events = ran.lines();
     let names: Vec<&str> = events.iter().filter_map(|event| event["event"].as_str()).collect();
     assert_eq!((names.first(), names.last()), (Some(&"run-started"), Some(&"run-finished")));
-    let known = ["run-started", "leases", "action-started", "phase", "task", "output", "warning", "stored", "retry", "action-finished", "stopping", "run-finished"];
+    let known = [
+        "run-started",
+        "leases",
+        "action-started",
+        "phase",
+        "task",
+        "output",
+        "warning",
+        "stored",
+        "retry",
+        "action-finished",
+        "stopping",
+        "run-finished",
+    ];
     assert!(names.iter().all(|name| known.contains(name)), "{names:?}");
     assert!(events.iter().all(|event| event["at"].is_string()));
     let task = events.iter().position(|event| event["event"] == "task").expect("the shutdown is a task");

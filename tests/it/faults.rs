@@ -42,7 +42,8 @@ fn a_lost_write_is_no_success_and_the_next_run_looks() {
 fn a_task_that_ends_with_warnings_is_a_success_that_warns() {
     let fleet = Fleet::up();
     fleet.fault("task-warnings", None);
-    let ran = fleet.build(&["fleet.stop", "-i", "vmName=calamity"]).exits(0).says("warning: ").says("a fault of the lab asks for a warning");
+    let ran =
+        fleet.build(&["fleet.stop", "-i", "vmName=calamity"]).exits(0).says("warning: ").says("a fault of the lab asks for a warning");
     assert_eq!(fleet.vm(CALAMITY).phase, Phase::Off, "{ran}");
 }
 

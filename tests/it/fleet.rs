@@ -35,13 +35,12 @@ impl Fleet {
     /// The same in a sandbox that holds the project already. A second is a fiftieth of one there, and players are warned for one real second.
     pub fn of(sandbox: Sandbox) -> Self {
         let port = free_port();
-        let start = format!(
-            r#"start = ["pmx", "lab", "up", "--listen", "127.0.0.1:{port}", "--ssh-port", "{port}", "--pace", "0.02"]"#
-        );
+        let start = format!(r#"start = ["pmx", "lab", "up", "--listen", "127.0.0.1:{port}", "--ssh-port", "{port}", "--pace", "0.02"]"#);
         let sandbox = sandbox
             .replace("Pmxfile.toml", r#"start = ["pmx", "lab", "up"]"#, &start)
             .replace("Pmxfile.toml", "127.0.0.1:18006", &format!("127.0.0.1:{port}"))
             .replace("Pmxfile.toml", "127.0.10.*:18022", &format!("127.0.10.*:{port}"))
+            .replace("Pmxfile.toml", "127.0.10.2:18022", &format!("127.0.10.2:{port}"))
             .replace("Pmxfile.toml", "seconds = 3\n", "seconds = 1\n")
             .deadline(Duration::from_secs(180));
         Self { sandbox, port }

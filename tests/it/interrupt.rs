@@ -13,7 +13,8 @@ fn the_first_ctrl_c_lets_end_what_runs_and_starts_nothing_more() {
     let ran = running.end().exits(130);
     let events = ran.lines();
     let ending = |step: &str| {
-        let end = events.iter().find(|event| event["event"] == "action-finished" && event["step"].as_str().is_some_and(|at| at.ends_with(step)));
+        let end =
+            events.iter().find(|event| event["event"] == "action-finished" && event["step"].as_str().is_some_and(|at| at.ends_with(step)));
         end.and_then(|event| event["ending"].as_str()).unwrap_or("none").to_owned()
     };
     assert_eq!(ending("warn-players"), "done", "{ran}");

@@ -25,7 +25,8 @@ fn practice_leaves_the_real_store_vault_and_keys_as_they_are() {
     let fleet = Fleet::of(sandbox);
     let sandbox = &fleet.sandbox;
     std::fs::create_dir_all(sandbox.home(".ssh")).expect("a folder can be made");
-    std::fs::write(sandbox.home(".ssh/known_hosts"), "10.0.0.107 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHJlYWw=\n").expect("a file can be written");
+    std::fs::write(sandbox.home(".ssh/known_hosts"), "10.0.0.107 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHJlYWw=\n")
+        .expect("a file can be written");
     sandbox.pmx_with_input(&["vault", "set", "proxmox-vault", "password"], "pmx-lab").exits(0);
     sandbox.pmx(&["build", "sync-fleet"]).exits(0);
     let (project, home) = real(sandbox);
@@ -62,9 +63,11 @@ fn an_address_that_the_profile_does_not_name_is_refused_and_not_dialled() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     listener.set_nonblocking(true).expect("a socket can be told not to wait");
     let elsewhere = listener.local_addr().expect("it has an address").to_string();
-    let sandbox = Sandbox::own()
-        .replace("definitions/fleet.toml", "10.0.0.4:8006", &elsewhere)
-        .replace("definitions/calamity.toml", r#"'${{ model.fleet.resource.vm["calamity"].attributes.ip }}'"#, "\"127.0.0.1\"");
+    let sandbox = Sandbox::own().replace("definitions/fleet.toml", "10.0.0.4:8006", &elsewhere).replace(
+        "definitions/calamity.toml",
+        r#"'${{ model.fleet.resource.vm["calamity"].attributes.ip }}'"#,
+        "\"127.0.0.1\"",
+    );
     let fleet = Fleet::of(sandbox);
     fleet.wake();
     for (target, address) in [("fleet.sync", elsewhere.as_str()), ("calamity.status", "127.0.0.1:22")] {

@@ -95,7 +95,8 @@ fn delete_refuses_protected_running_and_exchanged_machines() {
 #[test]
 fn destroy_slate_stops_and_deletes_slate_and_nothing_else() {
     let fleet = Fleet::up();
-    let others = |fleet: &Fleet| fleet.status().vms.into_iter().filter(|vm| vm.name != "slate").map(|vm| (vm.vmid, vm.phase)).collect::<Vec<_>>();
+    let others =
+        |fleet: &Fleet| fleet.status().vms.into_iter().filter(|vm| vm.name != "slate").map(|vm| (vm.vmid, vm.phase)).collect::<Vec<_>>();
     let before = others(&fleet);
     fleet.build(&["destroy-slate", "--yes", "slate"]).exits(0);
     assert_eq!(fleet.named("slate"), None);

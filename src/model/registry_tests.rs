@@ -63,6 +63,21 @@ const INVENTORY: &[Inventory] = &[
         ],
         &["result", "image", "container"],
     ),
+        "minecraft/server",
+        &["sshHost", "sshUser", "sshPort", "tmuxSession", "serverDir", "startScript", "logPath", "serverName", "rcon", "rconPort", "port"],
+        &[
+            ("say", &["message"]),
+            ("warnShutdown", &["seconds"]),
+            ("stopMinecraftServer", &["timeout"]),
+            ("startMinecraftServer", &["timeout"]),
+            ("status", &[]),
+            ("op", &["player"]),
+            ("deop", &["player"]),
+        ],
+        &["server"],
+    ),
+    ("nginx/stream", &["sshHost", "sshUser", "sshPort", "streamDir"], &[("configure", &["vmName", "targetIp", "portMap"])], &["proxy"]),
+    ("tailscale/node", &["sshHost", "sshUser", "sshPort"], &[("install", &["authKey"])], &["result"]),
     (
         "terraria/server",
         &["sshHost", "sshUser", "sshPort", "containerName", "port"],
@@ -99,6 +114,9 @@ fn attributes_are_the_inventorys() {
         ("ssh/host", "result", &["stdout", "stderr", "exitCode", "command", "host", "bytes", "files", "digest"]),
         ("ssh/host", "file", &["bytes", "digest"]),
         ("docker/compose", "result", &["services"]),
+        ("minecraft/server", "server", &["serverRunning", "serverReady", "online", "max", "players", "version"]),
+        ("nginx/stream", "proxy", &["ports", "file", "digest"]),
+        ("tailscale/node", "result", &["tailscaleIp", "dnsName", "state"]),
         ("terraria/server", "server", &["serverRunning", "serverReady", "online", "max", "players", "version"]),
     ] {
         let attributes = (find(ty).unwrap().spec(spec).unwrap().attributes)();
@@ -135,6 +153,22 @@ fn defaults_are_the_inventorys() {
     assert_eq!(shown("terraria/server", "warnShutdown", "seconds"), "30");
     let globals = (find("terraria/server").unwrap().globals)();
     assert_eq!(globals["containerName"].default.as_ref().map(|d| d.display()), Some("\"tmodloader\"".into()));
+    for (method, argument, default) in
+        [("warnShutdown", "seconds", "30"), ("stopMinecraftServer", "timeout", "90"), ("startMinecraftServer", "timeout", "180")]
+    {
+        assert_eq!(shown("minecraft/server", method, argument), default);
+    }
+    for (ty, argument, default) in [
+        ("minecraft/server", "tmuxSession", "\"mons\""),
+        ("minecraft/server", "serverDir", "\"~/mons\""),
+        ("minecraft/server", "startScript", "\"./startserver.sh\""),
+        ("minecraft/server", "port", "25565"),
+        ("nginx/stream", "sshUser", "\"keeb\""),
+        ("nginx/stream", "streamDir", "\"~/stream\""),
+    ] {
+        let default_of = (find(ty).unwrap().globals)()[argument].default.as_ref().map(|d| d.display());
+        assert_eq!(default_of.as_deref(), Some(default), "{ty} {argument}");
+    }
     assert_eq!((find("proxmox/node").unwrap().globals)()["realm"].default.as_ref().map(|d| d.display()), Some("\"pam\"".into()));
 }
 
@@ -174,13 +208,17 @@ fn secrets_and_credentials_are_marked() {
     assert!(node["password"].ty.credential && node["tokenSecret"].ty.credential);
     let env = (method(find("docker/engine").unwrap(), "run").unwrap().arguments)()["env"].clone();
     assert!(matches!(&env.ty.kind, Kind::Map(value) if value.secret), "{env:?}");
+    assert!((find("minecraft/server").unwrap().globals)()["rcon"].ty.secret);
+    let key = (method(find("tailscale/node").unwrap(), "install").unwrap().arguments)()["authKey"].clone();
+    assert!(key.ty.credential && key.required);
     let content = (method(find("ssh/host").unwrap(), "writeFile").unwrap().arguments)()["content"].clone();
     assert!(content.ty.secret && !content.ty.credential && content.required);
 }
 
 #[test]
 fn a_host_must_be_given_but_may_be_null() {
-    for (ty, name) in [("ssh/host", "host"), ("docker/compose", "sshHost"), ("docker/engine", "sshHost"), ("terraria/server", "sshHost")] {
+    let all = ["docker/compose", "docker/engine", "minecraft/server", "nginx/stream", "tailscale/node", "terraria/server"].map(|ty| (ty, "sshHost"));
+    for (ty, name) in all.into_iter().chain([("ssh/host", "host")]) {
         let field = (find(ty).unwrap().globals)()[name].clone();
         assert!(field.required && field.ty.nullable && field.ty.kind == Kind::String, "{ty} {field:?}");
     }
@@ -265,7 +303,7 @@ fn every_row_fits_itself() {
 fn unknown_names_are_told_with_the_nearest() {
     let error = |name| find(name).map(|row| row.name).unwrap_err().to_string();
     assert_eq!(error("proxmox/vms"), "there is no model type `proxmox/vms`; did you mean `proxmox/vm`?");
-    assert!(error("k8s").ends_with("; there are docker/compose, docker/engine, proxmox/node, proxmox/vm, ssh/host, terraria/server"));
+    assert!(error("k8s").contains("; there are ") && error("k8s").contains("docker/compose, docker/engine, "));
     let row = find("proxmox/vm").unwrap();
     let missing = method(row, "strat").map(|method| method.name).unwrap_err().to_string();
     assert_eq!(missing, "proxmox/vm has no method `strat`; did you mean `start`?");

@@ -12,6 +12,7 @@ mod file;
 mod image;
 mod install;
 mod list;
+mod nginx;
 mod package;
 mod pattern;
 mod run;
@@ -32,6 +33,7 @@ mod tmux_tests;
 use args::{Args, Spec};
 
 use super::host::docker::Starts;
+use super::host::nginx::is_nginx;
 use super::shell::{Program, World};
 
 /// The program called `name`, if the machine (or the container that the world is in) has it.
@@ -44,7 +46,9 @@ pub fn find(world: &World, name: &str) -> Option<Program> {
 fn in_container(world: &World, name: &str) -> Option<Program> {
     let container = world.container.clone()?;
     let terraria = world.host(|host| host.docker.containers.get(&container).is_some_and(|c| c.config.starts == Starts::Terraria));
+    let nginx = world.host(|host| host.docker.containers.get(&container).is_some_and(|c| is_nginx(&c.image)));
     match name {
+        "nginx" if nginx => Some(nginx::nginx),
         "tmux" if terraria => Some(tmux::tmux),
         "inject" if terraria => Some(tmux::inject),
         _ => None,

@@ -1,11 +1,19 @@
 //! The registry: every model type, one `mod` line in its family and one line here.
 
 use crate::model::contract::{MethodRow, TypeRow};
-use crate::model::{docker, proxmox, ssh, terraria};
+use crate::model::{alpine, docker, proxmox, ssh, terraria};
 use crate::name::nearest;
 
 /// Every type, by name.
-static TYPES: &[&TypeRow] = &[&docker::compose::TYPE, &proxmox::node::TYPE, &proxmox::vm::TYPE, &ssh::host::TYPE, &terraria::server::TYPE];
+static TYPES: &[&TypeRow] = &[
+    &alpine::install::TYPE,
+    &alpine::overlay::TYPE,
+    &docker::compose::TYPE,
+    &proxmox::node::TYPE,
+    &proxmox::vm::TYPE,
+    &ssh::host::TYPE,
+    &terraria::server::TYPE,
+];
 
 /// A name that no type or method has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -5,6 +5,7 @@
 //! Effects: reads the local files that a method sends; everything else goes through the context
 //! Never: sees the store, CEL, the terminal or a clock other than its context's
 
+pub mod alpine;
 pub mod console;
 pub mod contract;
 pub mod docker;

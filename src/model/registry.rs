@@ -1,11 +1,13 @@
 //! The registry: every model type, one `mod` line in its family and one line here.
 
 use crate::model::contract::{MethodRow, TypeRow};
-use crate::model::{docker, minecraft, nginx, proxmox, ssh, tailscale, terraria};
+use crate::model::{alpine, docker, minecraft, nginx, proxmox, ssh, tailscale, terraria};
 use crate::name::nearest;
 
 /// Every type, by name.
 static TYPES: &[&TypeRow] = &[
+    &alpine::install::TYPE,
+    &alpine::overlay::TYPE,
     &docker::compose::TYPE,
     &docker::engine::TYPE,
     &minecraft::server::TYPE,

@@ -63,6 +63,7 @@ const INVENTORY: &[Inventory] = &[
         ],
         &["result", "image", "container"],
     ),
+    (
         "minecraft/server",
         &["sshHost", "sshUser", "sshPort", "tmuxSession", "serverDir", "startScript", "logPath", "serverName", "rcon", "rconPort", "port"],
         &[
@@ -84,6 +85,8 @@ const INVENTORY: &[Inventory] = &[
         &[("say", &["message"]), ("warnShutdown", &["seconds"]), ("status", &[])],
         &["server"],
     ),
+    ("alpine/install", &["sshHost", "sshUser", "sshPort"], &[("install", &["hostname", "password", "disk", "force"])], &["result"]),
+    ("alpine/overlay", &["sshHost", "sshUser", "sshPort"], &[("deployApkovl", &["tftpHost", "tftpPath"])], &["overlay"]),
 ];
 
 fn set<'a>(names: impl IntoIterator<Item = &'a str>) -> BTreeSet<&'a str> {
@@ -117,6 +120,7 @@ fn attributes_are_the_inventorys() {
         ("minecraft/server", "server", &["serverRunning", "serverReady", "online", "max", "players", "version"]),
         ("nginx/stream", "proxy", &["ports", "file", "digest"]),
         ("tailscale/node", "result", &["tailscaleIp", "dnsName", "state"]),
+        ("alpine/overlay", "overlay", &["file", "bytes", "digest", "target"]),
         ("terraria/server", "server", &["serverRunning", "serverReady", "online", "max", "players", "version"]),
     ] {
         let attributes = (find(ty).unwrap().spec(spec).unwrap().attributes)();
@@ -149,6 +153,10 @@ fn defaults_are_the_inventorys() {
     assert_eq!(
         (shown("ssh/host", "writeFile", "mode"), shown("ssh/host", "waitForConnection", "timeout")),
         ("\"0600\"".into(), "60".into())
+    );
+    assert_eq!(
+        (shown("alpine/install", "install", "disk"), shown("alpine/install", "install", "force")),
+        ("\"auto\"".into(), "false".into())
     );
     assert_eq!(shown("terraria/server", "warnShutdown", "seconds"), "30");
     let globals = (find("terraria/server").unwrap().globals)();
@@ -186,12 +194,14 @@ fn effects_are_the_designs() {
         ("say", Effect::Act),
         ("warnShutdown", Effect::Act),
         ("delete", Effect::Destroy),
+        ("alpine/install.install", Effect::Destroy),
     ]
     .into();
     for row in types() {
         for method in row.methods {
-            let wanted = effects.get(method.name).copied().unwrap_or(Effect::Converge);
-            assert_eq!(method.effect, wanted, "{}.{}", row.name, method.name);
+            let name = format!("{}.{}", row.name, method.name);
+            let wanted = effects.get(name.as_str()).or_else(|| effects.get(method.name)).copied().unwrap_or(Effect::Converge);
+            assert_eq!(method.effect, wanted, "{name}");
         }
     }
 }
@@ -211,13 +221,24 @@ fn secrets_and_credentials_are_marked() {
     assert!((find("minecraft/server").unwrap().globals)()["rcon"].ty.secret);
     let key = (method(find("tailscale/node").unwrap(), "install").unwrap().arguments)()["authKey"].clone();
     assert!(key.ty.credential && key.required);
+    assert!((method(find("alpine/install").unwrap(), "install").unwrap().arguments)()["password"].ty.secret);
     let content = (method(find("ssh/host").unwrap(), "writeFile").unwrap().arguments)()["content"].clone();
     assert!(content.ty.secret && !content.ty.credential && content.required);
 }
 
 #[test]
 fn a_host_must_be_given_but_may_be_null() {
-    let all = ["docker/compose", "docker/engine", "minecraft/server", "nginx/stream", "tailscale/node", "terraria/server"].map(|ty| (ty, "sshHost"));
+    let all = [
+        "alpine/install",
+        "alpine/overlay",
+        "docker/compose",
+        "docker/engine",
+        "minecraft/server",
+        "nginx/stream",
+        "tailscale/node",
+        "terraria/server",
+    ]
+    .map(|ty| (ty, "sshHost"));
     for (ty, name) in all.into_iter().chain([("ssh/host", "host")]) {
         let field = (find(ty).unwrap().globals)()[name].clone();
         assert!(field.required && field.ty.nullable && field.ty.kind == Kind::String, "{ty} {field:?}");
@@ -282,7 +303,7 @@ fn every_row_fits_itself() {
                 let good = match acts.at {
                     At::Host(name) => globals.contains_key(name),
                     At::Machine(writes) => method.writes.contains(&writes),
-                    At::File(host, path) => globals.contains_key(host) && known(path),
+                    At::File(host, path) => known(host) && known(path),
                 };
                 assert!(good, "{}.{} acts at {:?}", row.name, method.name, acts.at);
             }

@@ -11,6 +11,7 @@ mod docker;
 mod file;
 mod image;
 mod install;
+mod lbu;
 mod list;
 mod nginx;
 mod package;
@@ -22,6 +23,7 @@ mod tailnet;
 mod template;
 mod text;
 mod tmux;
+mod wget;
 
 #[cfg(test)]
 mod calamity_tests;
@@ -70,6 +72,8 @@ fn on_host(world: &World, name: &str) -> Option<Program> {
         "apt-get" | "apt" if debian => Some(package::apt),
         "systemctl" if debian => Some(package::systemctl),
         "setup-alpine" if !debian => Some(install::setup_alpine),
+        "lbu" if !debian => Some(lbu::lbu),
+        "wget" => Some(wget::wget),
         "modprobe" => Some(install::modprobe),
         "lsblk" => Some(install::lsblk),
         "mount" => Some(install::mount),

@@ -30,6 +30,10 @@ impl Asker {
 }
 
 impl Confirmer for Asker {
+    fn could_confirm(&self, name: &str) -> bool {
+        self.yes.contains(name) || std::io::stdin().is_terminal()
+    }
+
     fn confirm<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, bool> {
         // The terminal blocks: only a run that waits for this answer waits here.
         Box::pin(async move { self.yes.contains(&question.name) || tokio::task::block_in_place(|| self.ask(question)) })

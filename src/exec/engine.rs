@@ -108,6 +108,11 @@ pub trait Planner: Send + Sync {
 
 /// Asks a person before what cannot be undone.
 pub trait Confirmer: Send + Sync {
+    /// Whether a question about `name` could be answered at all: nobody is asked here.
+    fn could_confirm(&self, name: &str) -> bool {
+        let _ = name;
+        true
+    }
     /// Whether to go on. `false` refuses the action.
     fn confirm<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, bool>;
 }

@@ -13,7 +13,8 @@ use crate::exec::keeper::Keeper;
 use crate::exec::lease::Leases;
 use crate::exec::refresh::Refresher;
 use crate::exec::view::View;
-use crate::name::RunId;
+use crate::model::contract::Effect;
+use crate::name::{Place, ResourcePattern, RunId};
 use crate::ops::front::Front;
 use crate::ops::history::trouble;
 use crate::ops::planner::{ProjectPlanner, find};
@@ -21,10 +22,10 @@ use crate::ops::site::Site;
 use crate::ops::world;
 use crate::ops::{project, ready, secrets};
 use crate::plan::explain;
-use crate::plan::graph::Graph;
+use crate::plan::graph::{ActionId, Graph};
 use crate::plan::{Target, inputs, lower};
 use crate::secret::Redactor;
-use crate::source::Diagnostic;
+use crate::source::{Diagnostic, Fault, Severity};
 use crate::store::Store;
 use crate::store::words::{Commit, RunRow, StoreError};
 use crate::value::{Map, Value};
@@ -72,6 +73,7 @@ pub fn compile(site: &Site, targets: &[String], inputs: &[String]) -> Result<(Pr
 pub async fn build(front: &Front, request: Request) -> Result<Report, Vec<Diagnostic>> {
     let site = Site::find(front)?;
     let (planner, graph, inputs) = compile(&site, &request.targets, &request.inputs)?;
+    answerable(&graph, &*request.confirmer)?;
     ready::make_ready(&site, front).await.map_err(|d| vec![d])?;
     let opened = world::open_or_create(&site, front).map_err(|d| vec![d])?;
     let redactor = Redactor::new();
@@ -121,6 +123,28 @@ async fn tell_stops(herald: Herald, mut stop: watch::Receiver<Stop>) {
     if stop.wait_for(|stop| *stop != Stop::No).await.is_ok() {
         herald.tell(Event::Stopping { by: "ctrl-c".to_owned() });
     }
+}
+
+/// A question that nobody will be there to answer is refused before anything is done: a workflow that stops a machine and may not delete it then
+/// must not stop it either. A machine that an earlier step makes needs no answer.
+fn answerable(graph: &Graph, confirmer: &dyn Confirmer) -> Result<(), Vec<Diagnostic>> {
+    let made = |name: &ResourcePattern, before: ActionId| {
+        let makers = graph.actions[..before.index()].iter().filter(|action| action.call.method.name == "create");
+        makers.flat_map(|action| &action.touch.writes).any(|write| write.resource == *name)
+    };
+    for action in &graph.actions {
+        if action.call.method.effect != Effect::Destroy || action.flow.options.always {
+            continue;
+        }
+        let machine = action.touch.places.iter().find_map(|used| if let Place::Machine(name) = &used.place { Some(name) } else { None });
+        let Some(subject) = machine.or(action.touch.writes.first().map(|write| &write.resource)) else { continue };
+        let Some(name) = &subject.instance else { continue };
+        if !made(subject, action.id) && !confirmer.could_confirm(name) {
+            let message = format!("{} of {name} was not confirmed, and nobody is there to be asked: nothing was done", action.call.name());
+            return Err(vec![Diagnostic::new(Severity::Error, Fault::Refused, message).help(format!("give `--yes {name}`"))]);
+        }
+    }
+    Ok(())
 }
 
 fn settings(site: &Site, request: &Request, graph: &Graph) -> Settings {

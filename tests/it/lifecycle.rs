@@ -97,6 +97,9 @@ fn destroy_slate_stops_and_deletes_slate_and_nothing_else() {
     let others =
         |fleet: &Fleet| fleet.status().vms.into_iter().filter(|vm| vm.name != "slate").map(|vm| (vm.vmid, vm.phase)).collect::<Vec<_>>();
     let before = others(&fleet);
+    fleet.requests();
+    fleet.build(&["destroy-slate"]).exits(3).says("was not confirmed").says("--yes slate");
+    assert!(effects(&fleet.requests()).is_empty(), "what may not be deleted is not stopped either");
     fleet.build(&["destroy-slate", "--yes", "slate"]).exits(0);
     assert_eq!(fleet.named("slate"), None);
     assert_eq!(others(&fleet), before);

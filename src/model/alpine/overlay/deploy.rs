@@ -143,7 +143,7 @@ async fn put(server: &Remote<'_>, path: &str, bytes: Vec<u8>, digest: &str) -> R
 
 /// The addresses under which a server may serve a file: its document root is one of the file's directories. The deepest directory is the least likely.
 fn urls(host: &str, path: &str) -> Vec<String> {
-    let parts: Vec<String> = path.split('/').filter(|part| !part.is_empty()).map(|part| percent::piece(part)).collect();
+    let parts: Vec<String> = path.split('/').filter(|part| !part.is_empty()).map(percent::piece).collect();
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
     let from = |skip: usize| format!("http://{host}/{}", parts[skip..].join("/"));
     // `/srv/http` and `/var/www` are the usual roots: two directories.

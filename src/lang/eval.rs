@@ -92,9 +92,14 @@ impl Expr {
         let (message, help) = match resolver.nulls.first() {
             Some((name, key)) => {
                 let told = scope.why_missing(name, key).unwrap_or_else(|| format!("`{key}` of {name} is null"));
-                (format!("{told}; null cannot stand inside a text"), format!("`pmx log {name}` tells its history; `pmx build {name}` reads it again"))
+                (
+                    format!("{told}; null cannot stand inside a text"),
+                    format!("`pmx log {name}` tells its history; `pmx build {name}` reads it again"),
+                )
             }
-            None => ("null cannot stand inside a text".to_owned(), "give it a value first, or make the expression the whole string".to_owned()),
+            None => {
+                ("null cannot stand inside a text".to_owned(), "give it a value first, or make the expression the whole string".to_owned())
+            }
         };
         Diagnostic::yours(message).at(&self.span, "").help(help)
     }

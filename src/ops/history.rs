@@ -57,7 +57,9 @@ pub fn told(error: &StoreError) -> Diagnostic {
     let (fault, help) = match error {
         StoreError::HeadMoved { .. } => (Fault::Ours, "`pmx fsck` tells whether the store is whole"),
         StoreError::Damaged { .. } => (Fault::Theirs, "`pmx fsck` tells what is lost; a copy of the store's directory brings it back"),
-        StoreError::Format { .. } => (Fault::Yours, "use the pmx that wrote it, or name another directory: `path` under [store] of the Pmxfile"),
+        StoreError::Format { .. } => {
+            (Fault::Yours, "use the pmx that wrote it, or name another directory: `path` under [store] of the Pmxfile")
+        }
         StoreError::Io { .. } => (Fault::Theirs, "see who may write in the store's directory, and whether its disk is full"),
     };
     Diagnostic::new(Severity::Error, fault, error.to_string()).help(help)

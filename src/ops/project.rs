@@ -59,7 +59,8 @@ pub fn check(site: &Site) -> Result<Loaded, Vec<Diagnostic>> {
         }
         let compiled = lower(&project, &find, site.settings(), &[Target::Workflow(name.clone())], &Map::new());
         // A workflow inside another shows its complaint once.
-        let new = compiled.err().into_iter().flatten().filter(|d| !loaded.complaints.iter().any(|known| known.to_string() == d.to_string()));
+        let new =
+            compiled.err().into_iter().flatten().filter(|d| !loaded.complaints.iter().any(|known| known.to_string() == d.to_string()));
         let new: Vec<Diagnostic> = new.collect();
         loaded.complaints.extend(new);
     }

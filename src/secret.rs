@@ -163,6 +163,9 @@ pub struct Redactor {
 /// Shorter secrets are not searched for: replacing every `ab` would destroy the text and hide nothing.
 const SHORTEST: usize = 4;
 
+/// Lines of a longer secret that are shorter than this are not looked for by themselves: `services:` is in many a file and tells nothing.
+const SHORTEST_LINE: usize = 16;
+
 impl Redactor {
     /// A redactor that knows nothing yet.
     pub fn new() -> Self {
@@ -180,6 +183,9 @@ impl Redactor {
             return;
         }
         needles.extend(forms(text).into_iter().filter(|form| form.len() >= SHORTEST).map(Zeroizing::new));
+        // Commands tell a key file line by line; a line too short to be one of its own may be anything.
+        let lines = text.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_LINE && line.len() < text.len());
+        needles.extend(lines.map(|line| Zeroizing::new(line.to_owned())));
         // The longest first: a secret that contains another must not leave its remainder behind.
         needles.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         needles.dedup();
@@ -249,6 +255,14 @@ mod tests {
         for seen in ["it's=a;b c/d", "it%27s%3Da%3Bb%20c%2Fd", "it%27s%3Da%3Bb+c%2Fd", r"it'\''s=a;b c/d", "aXQncz1hO2IgYy9k"] {
             assert_eq!(redactor.clean(&format!("<{seen}>")), "<[secret]>", "{seen}");
         }
+    }
+
+    #[test]
+    fn each_line_of_a_key_file_is_found() {
+        let redactor = Redactor::new();
+        redactor.learn(&Secret::new("-----BEGIN KEY-----\nb3BlbnNzaC1rZXktdjEA\nok: yes\n", Origin::Computed));
+        assert_eq!(redactor.clean("line 2 is b3BlbnNzaC1rZXktdjEA."), "line 2 is [secret].");
+        assert_eq!(redactor.clean("ok: yes"), "ok: yes");
     }
 
     #[test]

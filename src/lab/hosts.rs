@@ -149,6 +149,17 @@ impl Machine for VmMachine {
         }
     }
 
+    fn fetch(&self, host: &str, path: &str) -> Option<(u16, Vec<u8>)> {
+        let address: Ipv4Addr = host.parse().ok()?;
+        let (now, scale) = (self.lab.clock.now(), self.lab.clock.scaled(1.0));
+        let vmid = self.lab.read(|world| {
+            let (vmid, _) = world.vms.iter().find(|(_, vm)| vm.address == address)?;
+            (world.phase(*vmid, now, scale) == Phase::Up).then_some(*vmid)
+        })?;
+        let server = VmMachine { lab: Arc::clone(&self.lab), vmid };
+        server.whole(|host| host.state.serves(path))
+    }
+
     fn power_off(&self) {
         // A VM that was deleted meanwhile is off for good.
         let _ = self.lab.change(|world| world.power_off(self.vmid));

@@ -51,6 +51,8 @@ pub trait Machine: Send + Sync + 'static {
     fn power_off(&self);
     /// The machine restarted itself. Returns at once.
     fn reboot(&self);
+    /// What another machine of the network serves at `http://host/path`: its status and bytes; none when nobody answers there.
+    fn fetch(&self, host: &str, path: &str) -> Option<(u16, Vec<u8>)>;
     /// How it misbehaves now.
     fn faults(&self) -> HostFaults;
 }

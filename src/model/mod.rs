@@ -5,15 +5,21 @@
 //! Effects: reads the local files that a method sends; everything else goes through the context
 //! Never: sees the store, CEL, the terminal or a clock other than its context's
 
+pub mod alpine;
+pub mod console;
 pub mod contract;
 pub mod docker;
 pub mod local;
+pub mod minecraft;
+pub mod nginx;
 pub mod proxmox;
 pub mod registry;
 pub mod remote;
+pub mod rows;
 #[cfg(test)]
 mod scene;
 pub mod schema;
 pub mod ssh;
+pub mod tailscale;
 pub mod terraria;
 pub mod wait;

@@ -51,11 +51,42 @@ const INVENTORY: &[Inventory] = &[
         &["result"],
     ),
     (
+        "docker/engine",
+        &["sshHost", "sshUser", "sshPort"],
+        &[
+            ("install", &[]),
+            ("build", &["imageTag", "contextPath", "dockerfilePath", "inputs"]),
+            ("run", &["containerName", "imageTag", "imageId", "ports", "volumes", "env", "envFile", "envDigest", "restart", "command"]),
+            ("stop", &["containerName"]),
+            ("inspect", &["containerName"]),
+            ("exec", &["containerName", "command", "workdir"]),
+        ],
+        &["result", "image", "container"],
+    ),
+    (
+        "minecraft/server",
+        &["sshHost", "sshUser", "sshPort", "tmuxSession", "serverDir", "startScript", "logPath", "serverName", "rcon", "rconPort", "port"],
+        &[
+            ("say", &["message"]),
+            ("warnShutdown", &["seconds"]),
+            ("stopMinecraftServer", &["timeout"]),
+            ("startMinecraftServer", &["timeout"]),
+            ("status", &[]),
+            ("op", &["player"]),
+            ("deop", &["player"]),
+        ],
+        &["server"],
+    ),
+    ("nginx/stream", &["sshHost", "sshUser", "sshPort", "streamDir"], &[("configure", &["vmName", "targetIp", "portMap"])], &["proxy"]),
+    ("tailscale/node", &["sshHost", "sshUser", "sshPort"], &[("install", &["authKey"])], &["result"]),
+    (
         "terraria/server",
         &["sshHost", "sshUser", "sshPort", "containerName", "port"],
         &[("say", &["message"]), ("warnShutdown", &["seconds"]), ("status", &[])],
         &["server"],
     ),
+    ("alpine/install", &["sshHost", "sshUser", "sshPort"], &[("install", &["hostname", "password", "disk", "force"])], &["result"]),
+    ("alpine/overlay", &["sshHost", "sshUser", "sshPort"], &[("deployApkovl", &["tftpHost", "tftpPath"])], &["overlay"]),
 ];
 
 fn set<'a>(names: impl IntoIterator<Item = &'a str>) -> BTreeSet<&'a str> {
@@ -86,6 +117,10 @@ fn attributes_are_the_inventorys() {
         ("ssh/host", "result", &["stdout", "stderr", "exitCode", "command", "host", "bytes", "files", "digest"]),
         ("ssh/host", "file", &["bytes", "digest"]),
         ("docker/compose", "result", &["services"]),
+        ("minecraft/server", "server", &["serverRunning", "serverReady", "online", "max", "players", "version"]),
+        ("nginx/stream", "proxy", &["ports", "file", "digest"]),
+        ("tailscale/node", "result", &["tailscaleIp", "dnsName", "state"]),
+        ("alpine/overlay", "overlay", &["file", "bytes", "digest", "target"]),
         ("terraria/server", "server", &["serverRunning", "serverReady", "online", "max", "players", "version"]),
     ] {
         let attributes = (find(ty).unwrap().spec(spec).unwrap().attributes)();
@@ -119,9 +154,29 @@ fn defaults_are_the_inventorys() {
         (shown("ssh/host", "writeFile", "mode"), shown("ssh/host", "waitForConnection", "timeout")),
         ("\"0600\"".into(), "60".into())
     );
+    assert_eq!(
+        (shown("alpine/install", "install", "disk"), shown("alpine/install", "install", "force")),
+        ("\"auto\"".into(), "false".into())
+    );
     assert_eq!(shown("terraria/server", "warnShutdown", "seconds"), "30");
     let globals = (find("terraria/server").unwrap().globals)();
     assert_eq!(globals["containerName"].default.as_ref().map(|d| d.display()), Some("\"tmodloader\"".into()));
+    for (method, argument, default) in
+        [("warnShutdown", "seconds", "30"), ("stopMinecraftServer", "timeout", "90"), ("startMinecraftServer", "timeout", "180")]
+    {
+        assert_eq!(shown("minecraft/server", method, argument), default);
+    }
+    for (ty, argument, default) in [
+        ("minecraft/server", "tmuxSession", "\"mons\""),
+        ("minecraft/server", "serverDir", "\"~/mons\""),
+        ("minecraft/server", "startScript", "\"./startserver.sh\""),
+        ("minecraft/server", "port", "25565"),
+        ("nginx/stream", "sshUser", "\"keeb\""),
+        ("nginx/stream", "streamDir", "\"~/stream\""),
+    ] {
+        let default_of = (find(ty).unwrap().globals)()[argument].default.as_ref().map(|d| d.display());
+        assert_eq!(default_of.as_deref(), Some(default), "{ty} {argument}");
+    }
     assert_eq!((find("proxmox/node").unwrap().globals)()["realm"].default.as_ref().map(|d| d.display()), Some("\"pam\"".into()));
 }
 
@@ -133,17 +188,20 @@ fn effects_are_the_designs() {
         ("lookup", Effect::Observe),
         ("sync", Effect::Observe),
         ("waitForConnection", Effect::Observe),
+        ("inspect", Effect::Observe),
         ("create", Effect::Act),
         ("exec", Effect::Act),
         ("say", Effect::Act),
         ("warnShutdown", Effect::Act),
         ("delete", Effect::Destroy),
+        ("alpine/install.install", Effect::Destroy),
     ]
     .into();
     for row in types() {
         for method in row.methods {
-            let wanted = effects.get(method.name).copied().unwrap_or(Effect::Converge);
-            assert_eq!(method.effect, wanted, "{}.{}", row.name, method.name);
+            let name = format!("{}.{}", row.name, method.name);
+            let wanted = effects.get(name.as_str()).or_else(|| effects.get(method.name)).copied().unwrap_or(Effect::Converge);
+            assert_eq!(method.effect, wanted, "{name}");
         }
     }
 }
@@ -158,13 +216,30 @@ fn secrets_and_credentials_are_marked() {
     }
     let node = (find("proxmox/node").unwrap().globals)();
     assert!(node["password"].ty.credential && node["tokenSecret"].ty.credential);
+    let env = (method(find("docker/engine").unwrap(), "run").unwrap().arguments)()["env"].clone();
+    assert!(matches!(&env.ty.kind, Kind::Map(value) if value.secret), "{env:?}");
+    assert!((find("minecraft/server").unwrap().globals)()["rcon"].ty.secret);
+    let key = (method(find("tailscale/node").unwrap(), "install").unwrap().arguments)()["authKey"].clone();
+    assert!(key.ty.credential && key.required);
+    assert!((method(find("alpine/install").unwrap(), "install").unwrap().arguments)()["password"].ty.secret);
     let content = (method(find("ssh/host").unwrap(), "writeFile").unwrap().arguments)()["content"].clone();
     assert!(content.ty.secret && !content.ty.credential && content.required);
 }
 
 #[test]
 fn a_host_must_be_given_but_may_be_null() {
-    for (ty, name) in [("ssh/host", "host"), ("docker/compose", "sshHost"), ("terraria/server", "sshHost")] {
+    let all = [
+        "alpine/install",
+        "alpine/overlay",
+        "docker/compose",
+        "docker/engine",
+        "minecraft/server",
+        "nginx/stream",
+        "tailscale/node",
+        "terraria/server",
+    ]
+    .map(|ty| (ty, "sshHost"));
+    for (ty, name) in all.into_iter().chain([("ssh/host", "host")]) {
         let field = (find(ty).unwrap().globals)()[name].clone();
         assert!(field.required && field.ty.nullable && field.ty.kind == Kind::String, "{ty} {field:?}");
     }
@@ -228,7 +303,7 @@ fn every_row_fits_itself() {
                 let good = match acts.at {
                     At::Host(name) => globals.contains_key(name),
                     At::Machine(writes) => method.writes.contains(&writes),
-                    At::File(host, path) => globals.contains_key(host) && known(path),
+                    At::File(host, path) => known(host) && known(path),
                 };
                 assert!(good, "{}.{} acts at {:?}", row.name, method.name, acts.at);
             }
@@ -249,7 +324,7 @@ fn every_row_fits_itself() {
 fn unknown_names_are_told_with_the_nearest() {
     let error = |name| find(name).map(|row| row.name).unwrap_err().to_string();
     assert_eq!(error("proxmox/vms"), "there is no model type `proxmox/vms`; did you mean `proxmox/vm`?");
-    assert!(error("k8s").ends_with("; there are docker/compose, proxmox/node, proxmox/vm, ssh/host, terraria/server"));
+    assert!(error("k8s").contains("; there are ") && error("k8s").contains("docker/compose, docker/engine, "));
     let row = find("proxmox/vm").unwrap();
     let missing = method(row, "strat").map(|method| method.name).unwrap_err().to_string();
     assert_eq!(missing, "proxmox/vm has no method `strat`; did you mean `start`?");

@@ -91,6 +91,11 @@ impl<'a> Remote<'a> {
         self.run(Exec::new(command, LOOK), false).await.map_err(|error| failure(error, false))
     }
 
+    /// Like `look`, with the deadline and the bound on its output that `exec` says.
+    pub async fn fetch(&self, exec: Exec) -> Result<Output, Failure> {
+        self.run(exec, false).await.map_err(|error| failure(error, false))
+    }
+
     /// Runs a command that changes something, with its output streamed. A non-zero status is not an error here.
     pub async fn act(&self, exec: Exec) -> Result<Output, Failure> {
         self.run(exec, true).await.map_err(|error| failure(error, true))

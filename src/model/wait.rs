@@ -1,8 +1,12 @@
 //! Waiting inside a method: a named phase with a deadline, intervals that grow, an end as soon as the run is cancelled.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::contract::{Context, Failure, FailureKind};
+use futures_util::future::BoxFuture;
+
+use crate::event::Stream;
+use crate::model::contract::{Context, Failure, FailureKind, Reporter};
 
 /// After this long a wait says what it waits for.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -19,6 +23,31 @@ pub async fn pause(ctx: &Context, duration: Duration) -> Result<(), Failure> {
 /// The failure of a method that ends because its run is cancelled.
 pub fn cancelled(message: impl Into<String>) -> Failure {
     Failure { kind: FailureKind::Cancelled, ..Failure::theirs(message) }
+}
+
+/// The same context for what must be finished though the run is cancelled: taking back a change that is half made.
+pub fn undeterred(ctx: &Context) -> Context {
+    Context { reporter: Arc::new(Undeterred(Arc::clone(&ctx.reporter))), ..ctx.clone() }
+}
+
+struct Undeterred(Arc<dyn Reporter>);
+
+impl Reporter for Undeterred {
+    fn phase(&self, phase: &str, deadline: Option<Duration>) {
+        self.0.phase(phase, deadline);
+    }
+    fn line(&self, stream: Stream, line: &str) {
+        self.0.line(stream, line);
+    }
+    fn warn(&self, message: &str) {
+        self.0.warn(message);
+    }
+    fn task<'a>(&'a self, id: &'a str) -> BoxFuture<'a, ()> {
+        self.0.task(id)
+    }
+    fn cancelled(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
+    }
 }
 
 /// One named wait: `while wait.again(why).await? { look }`.

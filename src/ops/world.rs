@@ -16,6 +16,7 @@ use crate::wire::hostkey::Pins;
 use crate::wire::https::HttpsClient;
 use crate::wire::map::ConnectMap;
 use crate::wire::russh_client::{SshClient, SshSettings};
+use crate::wire::tcp::TcpClient;
 
 /// A store and its key.
 pub struct Opened {
@@ -56,7 +57,12 @@ pub fn wire(site: &Site, front: &Front, keeper: &Keeper) -> Result<Wire, Diagnos
     let home = front.home.clone().unwrap_or_else(|| site.root.clone());
     let mut settings = SshSettings::new(map.clone(), home);
     settings.agent_socket = front.env.get("SSH_AUTH_SOCK").filter(|socket| !socket.is_empty()).map(Into::into);
-    Ok(Wire { http: Arc::new(HttpsClient::new(map)), ssh: Arc::new(SshClient::new(settings, pins)), clock: Arc::new(SystemClock::new()) })
+    Ok(Wire {
+        http: Arc::new(HttpsClient::new(map.clone())),
+        ssh: Arc::new(SshClient::new(settings, pins)),
+        tcp: Arc::new(TcpClient::new(map)),
+        clock: Arc::new(SystemClock::new()),
+    })
 }
 
 fn connect_map(site: &Site) -> Result<ConnectMap, Diagnostic> {

@@ -355,6 +355,23 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_before_the_mark_is_forgotten_however_it_is_cut() {
+        let hear = |chunks: &[&[u8]]| {
+            let mut tail = Tail::new(Stream::Out, 100).after("pmx-1\n".to_owned());
+            chunks.iter().for_each(|chunk| tail.take(chunk, &|_, _| ()));
+            tail.end(&|_, _| ())
+        };
+        assert_eq!(hear(&[b"Welcome\nno newline", b"pm", b"x-1\nre", b"sult"]), "result");
+        assert_eq!(hear(&[b"pmx-1\n"]), "");
+        assert_eq!(hear(&[b"pmx-1\npmx-1\n"]), "pmx-1\n");
+        // Whoever answers runs something else: that is what there is to tell.
+        assert_eq!(hear(&[b"instead\n"]), "instead\n");
+        let mut flood = Tail::new(Stream::Out, 10).after("pmx-1\n".to_owned());
+        (0..100).for_each(|_| flood.take(&[b'x'; 1000], &|_, _| ()));
+        assert_eq!(flood.end(&|_, _| ()), "xxxxxxxxxx");
+    }
+
+    #[test]
     fn an_endless_line_is_told_in_pieces_of_whole_characters() {
         let long = "aé".repeat(50_000);
         let (lines, _) = told(10, &[long.as_bytes()]);

@@ -1,6 +1,6 @@
-//! The outside world: HTTPS, SSH and the clock, behind traits that a script can stand in for.
+//! The outside world: HTTPS, SSH, plain TCP and the clock, behind traits that a script can stand in for.
 //!
-//! Holds: the HTTP client, the SSH client with SFTP and host keys, the clock, the address map, and scripted doubles of each
+//! Holds: the HTTP client, the SSH client with SFTP and host keys, the TCP client, the clock, the address map, and scripted doubles of each
 //! Imports: event, secret
 //! Effects: sockets, the ssh agent, key and CA files, the ssh config, files to upload, clocks, sleeps
 //! Never: waits without a deadline, retries what may have happened, prints
@@ -23,6 +23,7 @@ pub mod ssh;
 mod sshconfig;
 #[cfg(test)]
 mod sshd;
+pub mod tcp;
 pub mod tls;
 
 use std::sync::Arc;
@@ -34,6 +35,8 @@ pub struct Wire {
     pub http: Arc<dyn http::Http>,
     /// SSH and SFTP.
     pub ssh: Arc<dyn ssh::Ssh>,
+    /// Plain TCP.
+    pub tcp: Arc<dyn tcp::Tcp>,
     /// Time.
     pub clock: Arc<dyn clock::Clock>,
 }

@@ -5,6 +5,7 @@
 mod clock;
 mod http;
 mod ssh;
+mod tcp;
 mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,12 +13,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use clock::TestClock;
 pub use http::{Body, ScriptedHttp};
 pub use ssh::{Called, ScriptedFile, ScriptedSsh};
+pub use tcp::ScriptedTcp;
 
 use crate::wire::Wire;
 
 /// A wire made of doubles.
 pub fn wire(http: &ScriptedHttp, ssh: &ScriptedSsh, clock: &TestClock) -> Wire {
-    Wire { http: Arc::new(http.clone()), ssh: Arc::new(ssh.clone()), clock: Arc::new(clock.clone()) }
+    let tcp = Arc::new(ScriptedTcp::new());
+    Wire { http: Arc::new(http.clone()), ssh: Arc::new(ssh.clone()), tcp, clock: Arc::new(clock.clone()) }
 }
 
 /// A failed assertion poisons the lock; what the script says about it is still wanted.

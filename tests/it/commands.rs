@@ -1,11 +1,11 @@
 //! The commands that show: history, runs, drawings, and what each says to a mistake.
 
 use std::collections::BTreeSet;
-use std::process::Command;
 
 use serde_json::Value as Json;
 
 use super::fleet::{CALAMITY, Fleet};
+use super::real::needs;
 use super::sandbox::Sandbox;
 
 /// A fleet in which the game was stopped, twice.
@@ -203,10 +203,7 @@ fn drawings_say_on_every_edge_why_it_is_there() {
     let waits = graph["actions"].as_array().into_iter().flatten().flat_map(|action| action["after"].as_array().into_iter().flatten());
     assert!(waits.clone().count() >= 5 && waits.clone().all(|wait| wait["why"][0].is_string()), "{graph}");
     sandbox.pmx(&["graph"]).exits(0).says("vm-lifecycle-test/delete");
-    if !Command::new("dot").arg("-V").output().is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: needs dot (graphviz)");
-        return;
-    }
+    let Some([_]) = needs(["dot"]) else { return };
     for targets in ["stop-calamity", "reboot-calamity", ""] {
         let drawn = sandbox.shell(&format!("pmx graph {targets} --dot | dot -Tsvg")).exits(0);
         assert!(drawn.stdout.contains("</svg>") && drawn.stderr.is_empty(), "{drawn}");
@@ -321,10 +318,7 @@ fn colours_are_for_terminals() {
     }
     fleet.pmx(&["--color", "always", "ls"]).exits(0).says("\x1b[33m");
     fleet.pmx(&["--color", "always", "ls", "--json"]).exits(0).keeps_quiet_about("\x1b");
-    if fleet.sandbox.shell("script -qec true /dev/null").status.code() != Some(0) {
-        eprintln!("skipped: needs script (util-linux)");
-        return;
-    }
+    let Some([_]) = needs(["script"]) else { return };
     fleet.sandbox.shell("script -qec 'pmx --profile lab ls' /dev/null").exits(0).says("\x1b[33m");
     fleet.sandbox.shell("NO_COLOR=1 script -qec 'pmx --profile lab ls' /dev/null").exits(0).keeps_quiet_about("\x1b[");
     let live = fleet.sandbox.shell("TERM=xterm script -qec 'pmx --profile lab build status-calamity' /dev/null").exits(0);

@@ -40,6 +40,7 @@ impl Fleet {
             .replace("Pmxfile.toml", r#"start = ["pmx", "lab", "up"]"#, &start)
             .replace("Pmxfile.toml", "127.0.0.1:18006", &format!("127.0.0.1:{port}"))
             .replace("Pmxfile.toml", "127.0.10.*:18022", &format!("127.0.10.*:{port}"))
+            .replace("Pmxfile.toml", "127.0.10.2:18022", &format!("127.0.10.2:{port}"))
             .replace("Pmxfile.toml", "seconds = 3\n", "seconds = 1\n")
             .deadline(Duration::from_secs(180));
         Self { sandbox, port }

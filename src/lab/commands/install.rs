@@ -188,12 +188,13 @@ fn sealed(password: &str) -> String {
     format!("$6$practice${}", blake3::hash(password.as_bytes()).to_hex())
 }
 
-/// `chpasswd`: `user:password` lines on standard input.
-pub fn chpasswd(shell: &mut Shell, _args: &[String]) -> i32 {
+/// `chpasswd [-e]`: `user:password` lines on standard input; with `-e` what stands there is the field itself.
+pub fn chpasswd(shell: &mut Shell, args: &[String]) -> i32 {
+    let as_is = args.iter().any(|arg| arg == "-e");
     let input = shell.io.stdin.read_all();
     for line in String::from_utf8_lossy(&input).lines() {
         let Some((user, password)) = line.split_once(':') else { return 1 };
-        if !set_password(shell, user, &sealed(password)) {
+        if !set_password(shell, user, &if as_is { password.to_owned() } else { sealed(password) }) {
             shell.complain(&format!("chpasswd: unknown user {user}"));
             return 1;
         }

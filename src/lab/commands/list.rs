@@ -64,7 +64,12 @@ pub fn ls(shell: &mut Shell, args: &[String]) -> i32 {
     status
 }
 
-/// `stat [-c FORMAT]` with `%s %a %n %Y %U %u %g %F %y`.
+/// A number that is always the path's, as that of a file which is only ever rewritten in place.
+fn inode(path: &str) -> u32 {
+    path.bytes().fold(2, |sum: u32, byte| sum.wrapping_mul(31).wrapping_add(byte.into()))
+}
+
+/// `stat [-c FORMAT]` with `%i %s %a %n %Y %U %u %g %F %y`.
 pub fn stat(shell: &mut Shell, args: &[String]) -> i32 {
     let Ok(options) = options(shell, args, Spec { plain: &["-L", "-t"], valued: &["-c"], stop: false }) else { return 1 };
     let mut status = 0;
@@ -86,6 +91,7 @@ pub fn stat(shell: &mut Shell, args: &[String]) -> i32 {
             .to_owned();
         let values = [
             ("%s", node.size().to_string()),
+            ("%i", inode(&shell.path(name)).to_string()),
             ("%a", format!("{:o}", node.mode)),
             ("%A", node.mode_text()),
             ("%n", name.clone()),

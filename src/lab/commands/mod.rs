@@ -11,7 +11,9 @@ mod docker;
 mod file;
 mod image;
 mod install;
+mod lbu;
 mod list;
+mod nginx;
 mod package;
 mod pattern;
 mod run;
@@ -21,6 +23,7 @@ mod tailnet;
 mod template;
 mod text;
 mod tmux;
+mod wget;
 
 #[cfg(test)]
 mod calamity_tests;
@@ -32,6 +35,7 @@ mod tmux_tests;
 use args::{Args, Spec};
 
 use super::host::docker::Starts;
+use super::host::nginx::is_nginx;
 use super::shell::{Program, World};
 
 /// The program called `name`, if the machine (or the container that the world is in) has it.
@@ -44,7 +48,9 @@ pub fn find(world: &World, name: &str) -> Option<Program> {
 fn in_container(world: &World, name: &str) -> Option<Program> {
     let container = world.container.clone()?;
     let terraria = world.host(|host| host.docker.containers.get(&container).is_some_and(|c| c.config.starts == Starts::Terraria));
+    let nginx = world.host(|host| host.docker.containers.get(&container).is_some_and(|c| is_nginx(&c.image)));
     match name {
+        "nginx" if nginx => Some(nginx::nginx),
         "tmux" if terraria => Some(tmux::tmux),
         "inject" if terraria => Some(tmux::inject),
         _ => None,
@@ -66,6 +72,8 @@ fn on_host(world: &World, name: &str) -> Option<Program> {
         "apt-get" | "apt" if debian => Some(package::apt),
         "systemctl" if debian => Some(package::systemctl),
         "setup-alpine" if !debian => Some(install::setup_alpine),
+        "lbu" if !debian => Some(lbu::lbu),
+        "wget" => Some(wget::wget),
         "modprobe" => Some(install::modprobe),
         "lsblk" => Some(install::lsblk),
         "mount" => Some(install::mount),

@@ -117,8 +117,10 @@ pub fn tail(shell: &mut Shell, args: &[String]) -> i32 {
         let lines = lines(bytes);
         let n = count.trim_start_matches(['+', '-']).parse::<usize>().unwrap_or(10);
         let skip = if count.starts_with('+') { n.saturating_sub(1) } else { lines.len().saturating_sub(n) };
-        let part = match options.value(&["-c"]).and_then(|n| n.parse::<usize>().ok()) {
-            Some(n) => bytes[bytes.len().saturating_sub(n)..].to_vec(),
+        let wanted = options.value(&["-c"]).map(|n| (n.starts_with('+'), n.trim_start_matches(['+', '-'])));
+        let part = match wanted.and_then(|(from, n)| Some((from, n.parse::<usize>().ok()?))) {
+            Some((true, n)) => bytes.get(n.saturating_sub(1)..).unwrap_or_default().to_vec(),
+            Some((false, n)) => bytes[bytes.len().saturating_sub(n)..].to_vec(),
             None => lines.into_iter().skip(skip).collect::<Vec<_>>().concat(),
         };
         shell.io.stdout.write(&part);

@@ -279,9 +279,24 @@ impl Project {
     /// `config --format json`.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let services: Map<String, Value> = self.services.iter().map(|(name, service)| (name.clone(), service.config.clone())).collect();
+        let services: Map<String, Value> = self.services.iter().map(|(name, service)| (name.clone(), canonical(&service.config))).collect();
         json!({ "name": self.name, "services": services, "networks": { "default": { "name": format!("{}_default", self.name), "ipam": {} } } })
     }
+}
+
+/// A service as `config` prints it: ports in the long form.
+fn canonical(config: &Value) -> Value {
+    let mut config = config.clone();
+    let short = strings(config.get("ports"), ":");
+    let all = short.iter().filter_map(|port| ports(port)).flatten();
+    let long = all.map(|(published, target, protocol)| {
+        json!({ "mode": "ingress", "target": target, "published": published.to_string(), "protocol": protocol })
+    });
+    let long: Vec<Value> = long.collect();
+    if let Some(map) = config.as_object_mut().filter(|map| map.contains_key("ports")) {
+        map.insert("ports".to_owned(), Value::Array(long));
+    }
+    config
 }
 
 impl Service {

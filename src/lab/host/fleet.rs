@@ -68,6 +68,11 @@ impl HostState {
         // A plain netboot lets root in without a password at the console.
         host.put("/etc/shadow", "root::20000:0:::::\n");
         host.packages.extend(["alpine-base".to_owned(), "openssh".to_owned()]);
+        // As `ssh_key=` on the kernel's command line, or an overlay, brings it.
+        host.put(
+            "/root/.ssh/authorized_keys",
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ practice\n",
+        );
         host
     }
 

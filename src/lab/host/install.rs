@@ -18,6 +18,8 @@ impl HostState {
             system.files.write(&path, bytes, mode).ok();
             system.files.change(&path, true, |n| n.mode = mode).ok();
         }
+        system.put("/etc/fstab", &format!("/dev/{disk}3\t/\text4\trw,relatime 0 1\n/dev/{disk}1\t/boot\text4\trw,relatime 0 2\n"));
+        system.put("/boot/vmlinuz-virt", "practice kernel\n");
         system.host_key.clone_from(&self.host_key);
         system.packages = self.packages.clone();
         system.packages.insert("linux-virt".to_owned());

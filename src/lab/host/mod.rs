@@ -11,6 +11,7 @@ pub mod docker;
 pub mod files;
 pub mod fleet;
 pub mod install;
+pub mod nginx;
 pub mod power;
 pub mod proc;
 pub mod settle;

@@ -83,6 +83,9 @@ impl HostState {
         let mut text = "major minor  #blocks  name\n\n".to_owned();
         for (i, disk) in self.disks.iter().enumerate().filter(|_| self.sees_disks()) {
             let _ = writeln!(text, "   8 {:8} {:10} {}", i * 16, disk.bytes / 1024, disk.name);
+            for part in 1..=if disk.has_system(self.boot.root) { 3 } else { 0 } {
+                let _ = writeln!(text, "   8 {:8} {:10} {}{part}", i * 16 + part, disk.bytes / 4096, disk.name);
+            }
         }
         text
     }

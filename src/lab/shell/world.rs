@@ -72,7 +72,8 @@ impl World {
         if path == "/dev/null" {
             return Ok(Vec::new());
         }
-        if let Some(text) = self.host(|host| host.virtual_file(path)) {
+        let inside = self.container.as_ref().and_then(|name| self.host(|host| host.nginx_sockets(name, path)));
+        if let Some(text) = inside.or_else(|| self.host(|host| host.virtual_file(path))) {
             return Ok(text.into_bytes());
         }
         self.files(|files| files.read(path)).map(|bytes| bytes.to_vec())

@@ -214,7 +214,7 @@ impl Watch<'_> {
     fn late(&self, wait: &Wait<'_>) -> Failure {
         Failure::theirs(format!("{}: task {} still runs after {} s", self.api.host(), self.upid, wait.seconds()))
             .maybe_acted()
-            .help("it was left running; `pmx build --resume` waits for it again")
+            .help("it was left running in Proxmox; build the same target again when it has ended")
             .tail(self.tail())
     }
 

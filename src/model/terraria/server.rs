@@ -9,13 +9,13 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::model::console::{LEAVE, check, count_down};
 use crate::model::contract::{
     Acts, At, Call, Context, Effect, Failure, Instance, MethodRow, Observer, Outcome, PhaseRow, SpecRow, TypeRow, Writes,
 };
 use crate::model::remote::{SshGlobals, VM_IS_OFF, off};
 use crate::model::schema::object;
 use crate::model::terraria::server::console::{Console, Found, Players};
-use crate::model::wait::pause;
 use crate::value::Value;
 
 const DOC: &str = r#"
@@ -41,10 +41,6 @@ left. A server that does not run, or whose VM is off, needs no warning.
 const SERVER: &[Writes] = &[Writes { spec: "server", instance: Instance::Single("server") }];
 const HOST: &[Acts] = &[Acts { at: At::Host("sshHost"), shared: false }];
 const ANSWER: PhaseRow = PhaseRow { name: console::PHASE, argument: None, seconds: console::DEADLINE.as_secs() };
-/// Seconds before the shutdown at which the players are told again.
-const MARKS: [u64; 8] = [600, 300, 120, 60, 30, 15, 10, 5];
-/// How often a warning looks whether everybody has left.
-const LOOK: Duration = Duration::from_secs(5);
 
 /// The row of `terraria/server`.
 pub static TYPE: TypeRow = TypeRow {
@@ -95,8 +91,6 @@ pub static TYPE: TypeRow = TypeRow {
         },
     ],
 };
-
-const LEAVE: &str = "the players to leave";
 
 /// Which server, on which host.
 #[derive(Deserialize, JsonSchema)]
@@ -205,7 +199,7 @@ async fn status(ctx: &Context, call: Call) -> Result<Outcome, Failure> {
 
 async fn say(ctx: &Context, call: Call) -> Result<Outcome, Failure> {
     let (globals, Say { message }) = call.typed::<Globals, _>()?;
-    console::check(&message)?;
+    check(&message)?;
     let remote = globals.ssh.remote(ctx).ok_or_else(|| off(ctx))?;
     let console = Console::new(&remote, &globals.container_name);
     if console.find().await? != Found::Runs {
@@ -255,41 +249,4 @@ async fn warn_shutdown(ctx: &Context, call: Call) -> Result<Outcome, Failure> {
             _ => Err(failure.maybe_acted()),
         },
     }
-}
-
-/// Tells the players at each mark. Returns early, with the seconds that were left, when nobody plays any more.
-async fn count_down(console: &Console<'_>, seconds: u64) -> Result<Option<(u64, Players)>, Failure> {
-    let clock = &console.remote.ctx.wire.clock;
-    console.remote.ctx.reporter.phase(LEAVE, Some(Duration::from_secs(seconds)));
-    let end = clock.elapsed() + Duration::from_secs(seconds);
-    let mut marks = MARKS.into_iter().filter(|mark| *mark < seconds).peekable();
-    let mut told = seconds;
-    console.type_lines(&[&announcement(told)]).await?;
-    loop {
-        let left = end.saturating_sub(clock.elapsed());
-        if left.is_zero() {
-            return Ok(None);
-        }
-        let until_mark = left.saturating_sub(Duration::from_secs(marks.peek().copied().unwrap_or(0)));
-        pause(console.remote.ctx, until_mark.min(LOOK).min(left)).await?;
-        let left = end.saturating_sub(clock.elapsed()).as_secs();
-        // One look may have taken longer than from one mark to the next: only the last of those passed is told.
-        while let Some(mark) = marks.next_if(|mark| left <= *mark) {
-            told = mark;
-        }
-        if left == 0 {
-            return Ok(None);
-        }
-        if let Some(players) = console.players().await?.filter(|players| players.count == 0) {
-            return Ok(Some((left, players)));
-        }
-        if told < seconds && told >= left {
-            console.type_lines(&[&announcement(left)]).await?;
-            told = 0;
-        }
-    }
-}
-
-fn announcement(seconds: u64) -> String {
-    format!("say The server shuts down in {seconds} second{}", if seconds == 1 { "" } else { "s" })
 }

@@ -72,7 +72,9 @@ fn every_service_is_seen_as_it_is() {
     host.compose("mixed", &["up", "-d", "well", "sick", "gone", "job"]);
     let health = |name: &str| host.field(name, "{{.State.Health.Status}}");
     wait_until("the checks have spoken", Duration::from_secs(30), || {
-        health("mixed-well-1") == "healthy" && health("mixed-sick-1") == "unhealthy" && host.field("mixed-gone-1", "{{.State.Status}}") == "exited"
+        health("mixed-well-1") == "healthy"
+            && health("mixed-sick-1") == "unhealthy"
+            && host.field("mixed-gone-1", "{{.State.Status}}") == "exited"
     });
     sandbox.pmx(&["build", "calamity.status"]).exits(0).says("sick running, unhealthy");
     let state = attributes(&sandbox, "calamity/result/result");

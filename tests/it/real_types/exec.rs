@@ -19,7 +19,8 @@ fn a_command_leaves_its_outputs_apart_and_in_order() {
 fn output_is_shown_as_it_comes() {
     let Some(sshd) = Sshd::start() else { return };
     let sandbox = project(&sshd);
-    let mut running = sandbox.start(&["build", "testVmSsh.exec", "-v", "-i", "command=echo early; while [ ! -e go ]; do sleep 0.05; done; echo late"]);
+    let mut running =
+        sandbox.start(&["build", "testVmSsh.exec", "-v", "-i", "command=echo early; while [ ! -e go ]; do sleep 0.05; done; echo late"]);
     running.wait_for("early");
     // Not yet told: it waits for this file.
     std::fs::write(sshd.home().join("go"), "").expect("a file can be written");
@@ -126,6 +127,14 @@ fn a_noisy_and_slow_startup_file_spoils_nothing() {
 }
 
 #[test]
+fn a_forced_command_is_heard_whatever_was_asked() {
+    let Some(sshd) = Wanted::default().option("ForceCommand", "echo instead; exit 0").start() else { return };
+    let sandbox = project(&sshd);
+    shell(&sandbox, "echo asked", &[]).exits(0);
+    assert_eq!(attributes(&sandbox, "testVmSsh/result/result")["stdout"].as_str(), Some("instead\n"));
+}
+
+#[test]
 fn a_host_is_waited_for_until_it_answers() {
     let Some(mut sshd) = Sshd::start() else { return };
     sshd.stop();
@@ -150,7 +159,9 @@ fn a_host_that_never_answers_fails_with_the_reason() {
 fn twelve_commands_fit_through_two_sessions() {
     let Some(sshd) = Wanted::default().option("MaxSessions", "2").start() else { return };
     let step = |n: usize| {
-        format!("[[step]]\nname = \"s{n}\"\ncall = \"testVmSsh.exec\"\nunordered = true\nwith = {{ command = \"echo {n} >> log; sleep 0.2\", as = \"r{n}\" }}\n")
+        format!(
+            "[[step]]\nname = \"s{n}\"\ncall = \"testVmSsh.exec\"\nunordered = true\nwith = {{ command = \"echo {n} >> log; sleep 0.2\", as = \"r{n}\" }}\n"
+        )
     };
     let sandbox = project(&sshd).file("workflows/many.toml", &(0..12).map(step).collect::<String>());
     sandbox.pmx(&["build", "many"]).exits(0).says("12 done");

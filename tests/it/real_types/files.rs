@@ -63,7 +63,9 @@ fn a_file_changed_by_somebody_else_is_put_right() {
 
 #[test]
 fn a_secret_file_is_private_from_its_first_moment_and_its_content_nowhere_else() {
-    let Some(sshd) = Wanted::default().option("LogLevel", "DEBUG3").option("Subsystem", "sftp /usr/lib/openssh/sftp-server -u 0 -l DEBUG3").start() else {
+    let Some(sshd) =
+        Wanted::default().option("LogLevel", "DEBUG3").option("Subsystem", "sftp /usr/lib/openssh/sftp-server -u 0 -l DEBUG3").start()
+    else {
         return;
     };
     let canary = format!("canary-{}-in-the-mine", sshd.port);

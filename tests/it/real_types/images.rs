@@ -30,7 +30,8 @@ fn an_update_renews_what_changed_and_nothing_else() {
         host.docker.run(&["tag", BUSYBOX, tag]);
         host.docker.run(&["push", "-q", tag]);
     }
-    let service = |name: &str, image: &str| format!("  {name}:\n    image: {image}\n    network_mode: none\n    volumes: ['./data:/world']\n");
+    let service =
+        |name: &str, image: &str| format!("  {name}:\n    image: {image}\n    network_mode: none\n    volumes: ['./data:/world']\n");
     host.compose_file("fresh", &format!("services:\n{}{}", service("web", &web), service("other", &other)));
     let sandbox = game(&host.sshd, "fresh", "none");
     sandbox.pmx(&["build", "calamity.start"]).exits(0);

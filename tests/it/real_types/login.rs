@@ -67,8 +67,7 @@ fn by_alias(sshd: &Sshd, config: &str) -> Sandbox {
 #[test]
 fn an_alias_of_the_ssh_config_brings_address_port_user_and_key() {
     let Some(sshd) = Sshd::start() else { return };
-    let config =
-        format!("Host game other\n  HostName {}\n  Port {}\n  User root\n  IdentityFile ~/.ssh/games\n", sshd.address, sshd.port);
+    let config = format!("Host game other\n  HostName {}\n  Port {}\n  User root\n  IdentityFile ~/.ssh/games\n", sshd.address, sshd.port);
     let sandbox = by_alias(&sshd, &config);
     shell(&sandbox, "id -un", &[]).exits(0);
     assert_eq!(attributes(&sandbox, "testVmSsh/result/result")["stdout"].as_str(), Some("root\n"));
@@ -81,7 +80,8 @@ fn an_alias_of_the_ssh_config_brings_address_port_user_and_key() {
 fn a_jump_host_of_the_ssh_config_is_gone_through() {
     let (Some(gate), Some(inner)) = (Sshd::start(), Wanted::default().option("MaxStartups", "100").start()) else { return };
     let key = |name: &str, sshd: &Sshd| format!("Host {name}\n  HostName {}\n  Port {}\n", sshd.address, sshd.port);
-    let config = format!("{}  IdentityFile ~/.ssh/gate\n{}  IdentityFile ~/.ssh/games\n  ProxyJump gate\n", key("gate", &gate), key("game", &inner));
+    let config =
+        format!("{}  IdentityFile ~/.ssh/gate\n{}  IdentityFile ~/.ssh/games\n  ProxyJump gate\n", key("gate", &gate), key("game", &inner));
     let sandbox = by_alias(&inner, &config);
     std::fs::copy(gate.client_key(), sandbox.home(".ssh/gate")).expect("the key can be copied");
     shell(&sandbox, "pwd", &[]).exits(0);
@@ -96,7 +96,8 @@ fn an_agent_s_key_is_enough() {
     let sandbox = project(&sshd);
     let socket = sandbox.home("agent.sock");
     let told = run(std::process::Command::new("ssh-agent").arg("-s").arg("-a").arg(&socket));
-    let pid: u32 = told.split("SSH_AGENT_PID=").nth(1).and_then(|rest| rest.split(';').next()).and_then(|pid| pid.parse().ok()).unwrap_or(0);
+    let pid: u32 =
+        told.split("SSH_AGENT_PID=").nth(1).and_then(|rest| rest.split(';').next()).and_then(|pid| pid.parse().ok()).unwrap_or(0);
     run(std::process::Command::new("ssh-add").arg("-q").arg(sshd.client_key()).env("SSH_AUTH_SOCK", &socket));
     std::fs::remove_file(sandbox.home(".ssh/id_ed25519")).expect("the key can be removed");
     let sandbox = sandbox.env("SSH_AUTH_SOCK", &socket.display().to_string());

@@ -38,7 +38,8 @@ fn players_are_warned_before_their_containers_stop() {
     assert!(at("Saving world data: 1%") < at("Backing up world file"), "{logs}");
     assert_eq!(host.field("order-game", "{{.State.ExitCode}}"), "0", "{logs}");
     let stamped = host.docker.run(&["logs", "-t", "order-game"]);
-    let warned = stamped.lines().find(|line| line.contains("The server shuts down")).and_then(|line| line.split(' ').next()).unwrap_or_default();
+    let warned =
+        stamped.lines().find(|line| line.contains("The server shuts down")).and_then(|line| line.split(' ').next()).unwrap_or_default();
     let ended = host.field("order-game", "{{.State.FinishedAt}}");
     assert!(warned.len() > 20 && warned[..23] < ended[..23], "warned at {warned}, ended at {ended}");
     let state = std::fs::read_to_string(host.sshd.home().join("order/state")).unwrap_or_default();

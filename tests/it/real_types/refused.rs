@@ -12,7 +12,10 @@ fn a_compose_file_that_is_missing_or_broken_is_told_in_dockers_words() {
     let Some(host) = host() else { return };
     std::fs::create_dir_all(host.sshd.home().join("empty")).expect("a folder can be made");
     let build = |folder: &str, method: &str| game(&host.sshd, folder, "none").pmx(&["build", &format!("calamity.{method}")]);
-    build("empty", "start").exits(1).says("no configuration file provided").says("composePath must be a directory with a compose file; `~/empty`");
+    build("empty", "start")
+        .exits(1)
+        .says("no configuration file provided")
+        .says("composePath must be a directory with a compose file; `~/empty`");
     build("nowhere", "status").exits(1).says("nowhere").says("composePath must be a directory with a compose file");
     host.compose_file("wrong", "services:\n  web:\n    imag: pmx-test/busybox\n");
     build("wrong", "start").exits(1).says("imag").says("services.web");
@@ -35,7 +38,11 @@ fn without_engine(wanted: Wanted) -> Option<(Sshd, Sandbox)> {
 fn an_engine_that_does_not_run_is_told() {
     let Some([_docker]) = needs(["docker"]) else { return };
     let Some((_sshd, sandbox)) = without_engine(Wanted::default()) else { return };
-    sandbox.pmx(&["build", "calamity.status"]).exits(1).says("Cannot connect to the Docker daemon").says("the Docker daemon does not run there");
+    sandbox
+        .pmx(&["build", "calamity.status"])
+        .exits(1)
+        .says("Cannot connect to the Docker daemon")
+        .says("the Docker daemon does not run there");
     sandbox.pmx(&["build", "calamityTerraria.status"]).exits(1).says("Cannot connect to the Docker daemon");
 }
 

@@ -38,10 +38,25 @@ fn a_secret_that_comes_back_as_output_is_kept_nowhere() {
     let sandbox = project(&sshd).env("SAFE_TOKEN", CANARY).file("workflows/leak.toml", WORKFLOW);
     let encoded = base64::engine::general_purpose::STANDARD.encode(CANARY);
     let quiet = [CANARY, &encoded];
-    sandbox.pmx(&["build", "leak", "-v"]).exits(1).says("bad token").says("exit code 3").keeps_quiet_about(CANARY).keeps_quiet_about(&encoded);
-    assert_eq!(std::fs::read_to_string(sshd.home().join("token")).ok().as_deref(), Some(CANARY), "it must have arrived, or nothing is shown");
+    sandbox
+        .pmx(&["build", "leak", "-v"])
+        .exits(1)
+        .says("bad token")
+        .says("exit code 3")
+        .keeps_quiet_about(CANARY)
+        .keeps_quiet_about(&encoded);
+    assert_eq!(
+        std::fs::read_to_string(sshd.home().join("token")).ok().as_deref(),
+        Some(CANARY),
+        "it must have arrived, or nothing is shown"
+    );
     std::fs::remove_file(sshd.home().join("token")).expect("the file can be removed");
-    sandbox.pmx(&["--json", "build", "leak"]).exits(1).says("\"testVmSsh.writeFile\"").keeps_quiet_about(CANARY).keeps_quiet_about(&encoded);
+    sandbox
+        .pmx(&["--json", "build", "leak"])
+        .exits(1)
+        .says("\"testVmSsh.writeFile\"")
+        .keeps_quiet_about(CANARY)
+        .keeps_quiet_about(&encoded);
     let told = sandbox.pmx(&["--json", "show", "testVmSsh/result/result"]).exits(0).says("token is").keeps_quiet_about(CANARY);
     assert!(told.json()["attributes"]["stderr"].as_str().is_some_and(|text| !text.contains(CANARY)), "{told}");
     for command in [&["log"][..], &["--json", "log"], &["runs"], &["show", "testVmSsh/file/~/token"], &["--json", "runs"]] {
@@ -60,9 +75,22 @@ fn a_secret_that_comes_back_as_output_is_kept_nowhere() {
 }
 
 #[test]
+fn each_line_of_a_secret_is_a_secret() {
+    let Some(sshd) = Sshd::start() else { return };
+    let lines = ["FIRST=c4nary-of-line-one", "", "SECOND=\"c4nary of line two\""];
+    let workflow = WORKFLOW.replace("cat token; echo; cat token >&2; ", "head -n 1 token; tail -n 1 token; ");
+    let sandbox = project(&sshd).env("SAFE_TOKEN", &lines.join("\n")).file("workflows/leak.toml", &workflow);
+    let ran = sandbox.pmx(&["build", "leak", "-v"]).exits(1).says("bad token").keeps_quiet_about("c4nary");
+    ran.says("token is");
+    sandbox.pmx(&["--json", "show", "testVmSsh/result/result"]).exits(0).says("token is").keeps_quiet_about("c4nary");
+    assert_eq!(holders(&sandbox, b"c4nary"), Vec::<String>::new());
+}
+
+#[test]
 fn a_secret_may_not_become_a_command() {
     let Some(sshd) = Sshd::start() else { return };
-    let step = "[[step]]\nname = \"leak\"\ncall = \"testVmSsh.exec\"\nwith = { command = 'echo ${{ vault.get(\"safe\", \"TOKEN\") }} > out' }\n";
+    let step =
+        "[[step]]\nname = \"leak\"\ncall = \"testVmSsh.exec\"\nwith = { command = 'echo ${{ vault.get(\"safe\", \"TOKEN\") }} > out' }\n";
     let sandbox = project(&sshd).env("SAFE_TOKEN", CANARY).file("workflows/leak.toml", step);
     sandbox.pmx(&["build", "leak"]).exits(2).says("secret").keeps_quiet_about(CANARY);
     assert!(files(&sshd.home()).is_empty() && !sshd.log().contains("Accepted publickey"));

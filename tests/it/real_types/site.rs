@@ -55,7 +55,10 @@ pub fn game(sshd: &Sshd, folder: &str, container: &str) -> Sandbox {
     let at = format!("sshHost = \"{}\"\nsshPort = {}\nsshUser = \"root\"\n", sshd.address, sshd.port);
     project(sshd)
         .file("definitions/calamity.toml", &format!("type = \"docker/compose\"\n\n[global]\n{at}composePath = \"~/{folder}\"\n"))
-        .file("definitions/calamityTerraria.toml", &format!("type = \"terraria/server\"\n\n[global]\n{at}containerName = \"{container}\"\n"))
+        .file(
+            "definitions/calamityTerraria.toml",
+            &format!("type = \"terraria/server\"\n\n[global]\n{at}containerName = \"{container}\"\n"),
+        )
         .deadline(Duration::from_secs(120))
 }
 

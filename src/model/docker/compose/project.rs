@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 use crate::model::contract::{Context, Failure};
 use crate::model::docker::compose::{Globals, Overall, Service, State};
 use crate::model::remote::{Remote, off};
+use crate::model::rows::rows;
 use crate::wire::command::Command;
 use crate::wire::ssh::Output;
 
@@ -266,15 +267,6 @@ impl<'a> Project<'a> {
         }
         Ok(ids)
     }
-}
-
-/// The rows of `ps --format json`: one array before 2.21, an object a line since, nothing at all for a project without containers.
-pub fn rows(text: &str) -> Result<Vec<Json>, serde_json::Error> {
-    let text = text.trim();
-    if text.starts_with('[') {
-        return serde_json::from_str(text);
-    }
-    text.lines().map(str::trim).filter(|line| !line.is_empty()).map(serde_json::from_str).collect()
 }
 
 fn container(row: &Json) -> Container {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use crate::model::contract::{Acted, Failure, FailureKind, Outcome};
-use crate::model::docker::compose::project::{duration, rows};
+use crate::model::docker::compose::project::duration;
+use crate::model::rows::rows;
 use crate::model::scene::{Scene, written};
 use crate::wire::scripted::ScriptedSsh;
 

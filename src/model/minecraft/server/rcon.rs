@@ -1,0 +1,121 @@
+//! RCON: commands with their answers over TCP, where the server offers it.
+
+use std::time::Duration;
+
+use crate::model::contract::{Context, Failure};
+use crate::secret::Secret;
+use crate::wire::map::Address;
+use crate::wire::tcp::{Conversation, TcpError};
+
+/// Longer commands make the server end the conversation.
+const LONGEST: usize = 1446;
+/// One piece of an answer holds at most 4 KiB of text.
+const LARGEST_PIECE: usize = 4096 + 64;
+/// An answer has no end mark of its own; this is far more than any list of players.
+const MOST_PIECES: usize = 256;
+
+const LOGIN: i32 = 3;
+const COMMAND: i32 = 2;
+/// No server knows it: its answer marks the end of the one before.
+const FENCE: i32 = 200;
+
+/// Where, and with which password.
+pub struct Door<'a> {
+    /// The host.
+    pub host: &'a str,
+    /// The port.
+    pub port: u16,
+    /// The password.
+    pub password: &'a Secret,
+}
+
+/// Why a command brought no answer.
+pub enum RconError {
+    /// Nobody listens there: there may be another way.
+    Absent,
+    /// Anything else.
+    Failed(Failure),
+}
+
+struct Packet {
+    id: i32,
+    body: Vec<u8>,
+}
+
+/// Runs commands one after the other and returns the answer of each.
+pub async fn run(ctx: &Context, door: &Door<'_>, commands: &[&str], deadline: Duration) -> Result<Vec<String>, RconError> {
+    let address = Address::new(door.host, door.port);
+    let mut line = Line { conversation: ctx.wire.tcp.connect(&address, deadline).await.map_err(|_| RconError::Absent)?, held: Vec::new() };
+    let told = |error: TcpError| RconError::Failed(Failure::theirs(format!("RCON: {error}")));
+    line.send(1, LOGIN, door.password.expose()).await.map_err(told)?;
+    if line.receive().await.map_err(told)?.id == -1 {
+        let help = "rcon must be the `rcon.password` of server.properties";
+        return Err(RconError::Failed(Failure::yours(format!("{address} refused the RCON password")).help(help)));
+    }
+    let mut answers = Vec::new();
+    for (at, command) in commands.iter().enumerate() {
+        if command.len() > LONGEST {
+            return Err(RconError::Failed(Failure::yours(format!("a command of {} bytes; RCON takes at most {LONGEST}", command.len()))));
+        }
+        let id = 2 + 2 * i32::try_from(at).unwrap_or(0);
+        answers.push(answer(&mut line, id, command).await.map_err(told)?);
+    }
+    Ok(answers)
+}
+
+/// Vanilla drops the second of two packets that arrive together, so the fence is sent when the answer has begun.
+async fn answer(line: &mut Line, id: i32, command: &str) -> Result<String, TcpError> {
+    line.send(id, COMMAND, command).await?;
+    let mut text = line.receive().await?.body;
+    line.send(id + 1, FENCE, "").await?;
+    for _ in 0..MOST_PIECES {
+        let packet = line.receive().await?;
+        if packet.id != id {
+            break;
+        }
+        text.extend_from_slice(&packet.body);
+    }
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+struct Line {
+    conversation: Box<dyn Conversation>,
+    held: Vec<u8>,
+}
+
+impl Line {
+    async fn send(&mut self, id: i32, kind: i32, body: &str) -> Result<(), TcpError> {
+        let mut bytes = Vec::with_capacity(body.len() + 14);
+        bytes.extend_from_slice(&i32::try_from(body.len() + 10).unwrap_or(i32::MAX).to_le_bytes());
+        bytes.extend_from_slice(&id.to_le_bytes());
+        bytes.extend_from_slice(&kind.to_le_bytes());
+        bytes.extend_from_slice(body.as_bytes());
+        bytes.extend_from_slice(&[0, 0]);
+        self.conversation.send(&bytes).await
+    }
+
+    async fn receive(&mut self) -> Result<Packet, TcpError> {
+        let broken = |cause: &str| TcpError::Broken { address: "RCON".to_owned(), cause: cause.to_owned() };
+        loop {
+            if let Some(length) = word(&self.held, 0) {
+                let length = usize::try_from(length).ok().filter(|length| (10..=LARGEST_PIECE).contains(length));
+                let end = 4 + length.ok_or_else(|| broken("the answer is of another protocol"))?;
+                if self.held.len() >= end {
+                    let id = word(&self.held, 4).unwrap_or(-1);
+                    let body = self.held[12..end - 2].to_vec();
+                    self.held.drain(..end);
+                    return Ok(Packet { id, body });
+                }
+            }
+            let more = self.conversation.receive().await?;
+            if more.is_empty() {
+                return Err(broken("the server ended the conversation"));
+            }
+            self.held.extend_from_slice(&more);
+        }
+    }
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<i32> {
+    bytes.get(at..at + 4)?.try_into().ok().map(i32::from_le_bytes)
+}

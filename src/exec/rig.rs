@@ -34,7 +34,7 @@ use crate::store::memory::MemoryStore;
 use crate::store::words::{ActionRecord, Commit, RunRow, StoreError, Version};
 use crate::value::{Map, Value};
 use crate::wire::Wire;
-use crate::wire::scripted::{ScriptedHttp, ScriptedSsh};
+use crate::wire::scripted::{ScriptedHttp, ScriptedSsh, ScriptedTcp};
 
 /// What a method does in a test.
 pub type Behaviour = Arc<dyn Fn(Context, Call) -> BoxFuture<'static, Result<Outcome, Failure>> + Send + Sync>;
@@ -197,7 +197,12 @@ impl Rig {
         let store = RigStore { inner: self.store.another(), broken: self.broken.clone() };
         let keeper = Keeper::start(Box::new(store));
         let redactor = Redactor::new();
-        let wire = Wire { http: Arc::new(ScriptedHttp::new()), ssh: Arc::new(ScriptedSsh::new()), clock: Arc::new(self.clock.clone()) };
+        let wire = Wire {
+            http: Arc::new(ScriptedHttp::new()),
+            ssh: Arc::new(ScriptedSsh::new()),
+            tcp: Arc::new(ScriptedTcp::new()),
+            clock: Arc::new(self.clock.clone()),
+        };
         let herald = Herald::new(id.clone(), keeper.clone(), Arc::clone(&wire.clock), redactor.clone(), listener);
         let who = Asked { run: id.clone(), actor: self.actor.clone(), targets: vec![target.to_owned()] };
         let leases = Leases::new(id.clone(), keeper.clone(), Arc::clone(&wire.clock), herald.clone(), self.wait);

@@ -152,6 +152,14 @@ const SURVIVORS: &[(&str, &str, &str)] = &[
     ("definitions/testVmSsh.toml", "inputs.vmNaem", "no workflow calls it, and `-i` may give an input of any name"),
     ("workflows/update-calamity.toml", "servers images", "an apostrophe less in a sentence"),
     ("workflows/vm-lifecycle-test.toml", "VMs address", "an apostrophe less in a sentence"),
+    ("Pmxfile.toml", "[bot.vm.allthemosn]", "a VM's name is free, and start, stop and status work for any"),
+    ("definitions/", "vm[\"allthemosn\"]", "which VMs exist is known to Proxmox alone"),
+    ("definitions/", "vm[\"gold-imaeg\"]", "which VMs exist is known to Proxmox alone"),
+    ("definitions/alpineInstaller.toml", "\"passwodr\"", "which keys a vault holds is known when it is opened"),
+    ("definitions/tailscaleNode.toml", "\"tailscaleAuthKye\"", "which keys a vault holds is known when it is opened"),
+    ("definitions/treehouse.toml", "inputs.", "the workflow gives these arguments itself, so the definition's own are never read"),
+    ("workflows/configure-proxy.toml", "description = ", "an apostrophe or bracket less in a sentence"),
+    ("workflows/deploy-apkovl.toml", "gold images overlay", "an apostrophe less in a sentence"),
 ];
 
 /// Mistakes that are told at another line, by file and a part of the spoilt line, with the reason why that line is right.
@@ -161,9 +169,13 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("Pmxfile.toml", "definitions.keebDev20", "at the first key below the header"),
     ("Pmxfile.toml", "definitions.flete", "at the first key below the header"),
     ("Pmxfile.toml", "definitions.calamityTerrarai", "at the first key below the header"),
+    ("Pmxfile.toml", "definitions.allthemonsMinecratf", "at the first key below the header"),
+    (
+        "workflows/",
+        "misspelt table: [input.",
+        "where the input is used or given: it may be that word which is wrong; the help names the declared one",
+    ),
     ("Pmxfile.toml", "methods.warnShutdonw", "at the first key below the header"),
-    ("workflows/create-vm.toml", "[input.vmNaem]", "where `vmName` is used: it may be that word which is wrong"),
-    ("workflows/vm-lifecycle-test.toml", "[input.vmNaem]", "where `vmName` is given: it may be that word which is wrong"),
     ("workflows/vm-lifecycle-test.toml", "pattern = ", "another pattern, which the default does not match"),
 ];
 

@@ -354,5 +354,5 @@ fn events_are_lines_of_json_that_tell_the_whole_run() {
     assert_eq!(events[events.len() - 1]["state"], "succeeded");
     assert_eq!(events[events.len() - 1]["summary"]["done"], 5);
     let refused = fleet.build(&["delete-vm", "-i", "vmName=gold-image", "--json"]).exits(3).lines();
-    assert_eq!(refused[refused.len() - 1]["state"], "failed");
+    assert_eq!(refused[refused.len() - 1]["fault"], "refused");
 }

@@ -149,7 +149,6 @@ const SURVIVORS: &[(&str, &str, &str)] = &[
     ("Pmxfile.toml", "[profile.lba", "a profile's name is free: this is another profile"),
     ("definitions/", "vm[\"calamiyt\"]", "which VMs exist is known to Proxmox alone; the lookup says that there is none of that name"),
     ("definitions/keebDev02.toml", "\"passwodr\"", "which keys a vault holds is known when it is opened; then the nearest key is named"),
-    ("definitions/testVmSsh.toml", "inputs.vmNaem", "no workflow calls it, and `-i` may give an input of any name"),
     ("workflows/update-calamity.toml", "servers images", "an apostrophe less in a sentence"),
     ("workflows/vm-lifecycle-test.toml", "VMs address", "an apostrophe less in a sentence"),
     ("Pmxfile.toml", "[bot.vm.allthemosn]", "a VM's name is free, and start, stop and status work for any"),

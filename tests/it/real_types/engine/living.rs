@@ -1,6 +1,7 @@
 //! The life of a container: run, seen, spoken to, stopped.
 
 use super::super::super::process::wait_until;
+use super::super::super::real::registry::Registry;
 use super::super::site::attributes;
 use super::{WAIT, call, engine, waiting};
 use std::time::Duration;
@@ -127,4 +128,26 @@ fn a_container_has_to_stay_up_or_to_end_well() {
     assert_eq!(attributes(&sandbox, "engine/container/well")["health"].as_str(), Some("healthy"));
     call(&sandbox, "run", "containerName = \"sick\"\nimageTag = \"pmx-test/sick\"").exits(1).says("sick is unhealthy");
     wait_until("docker says so too", Duration::from_secs(5), || host.field("sick", "{{.State.Health.Status}}") == "unhealthy");
+}
+
+#[test]
+fn an_image_that_is_not_on_the_host_is_pulled() {
+    // The engine that shares this machine's network: it reaches a registry here.
+    let Some(host) = super::super::site::host() else { return };
+    let registry = Registry::start();
+    let tag = format!("{}/pulled:1", registry.address);
+    host.docker.run(&["tag", super::BUSYBOX, &tag]);
+    host.docker.run(&["push", "-q", &tag]);
+    host.docker.run(&["rmi", &tag]);
+    let sandbox = super::project(&host.sshd);
+    let arguments = format!("containerName = \"pulled\"\nimageTag = \"{tag}\"");
+    call(&sandbox, "run", &arguments).exits(0).says("pulled runs");
+    assert_eq!(host.field("pulled", "{{.Config.Image}} {{.State.Status}}"), format!("{tag} running"));
+    let life = host.life("pulled");
+    call(&sandbox, "run", &arguments).exits(0).says("1 unchanged");
+    drop(registry);
+    // What is there is not asked for again; what is not there cannot be had, and the old container is none the worse for it.
+    call(&sandbox, "run", &arguments).exits(0).says("1 unchanged");
+    call(&sandbox, "run", &arguments.replace("pulled:1", "pulled:2")).exits(1).says("`docker pull` ended with exit code").says("refused");
+    assert_eq!(host.life("pulled"), life);
 }

@@ -93,7 +93,8 @@ What happens, in this order, and what then becomes of the other proxies:
 When 2, 3 or 4 fails, or the run is cancelled, the files are put back byte for byte, the container is made as before if it was made anew, nginx reads its
 configuration again, and the failure ends with "everything is as it was before", or says what is not.
 
-When everything is so already, files and open ports, nothing is done: no file is written and nginx is not told anything.
+When everything is so already, files and open ports, nothing is done: no file is written and nginx is not told anything. There is no method that removes
+a proxy: delete its file and its lines below `ports:`, then `docker compose up -d` and `docker compose exec stream nginx -s reload`.
 "#;
 
 const SERVED: &str = "nginx to serve every port";

@@ -117,9 +117,7 @@ fn a_replacement_that_is_cancelled_is_taken_back() {
     super::image(&host, "pmx-test/never-well", &format!("{check}\nCMD [\"sh\", \"-c\", \"echo begun; {WAIT}\"]"));
     workflow(&sandbox, "run", "containerName = \"calm\"\nimageTag = \"pmx-test/never-well\"");
     let running = sandbox.start(&["build", "call"]);
-    wait_until("the new one runs", Duration::from_secs(60), || {
-        containers(&host, "calm").iter().any(|row| row == "calm running") && host.field("calm", "{{.Id}}") != id
-    });
+    wait_until("the new one runs", Duration::from_secs(60), || containers(&host, "calm") == ["calm running", "calm.pmx-old exited"]);
     running.interrupt();
     std::thread::sleep(Duration::from_millis(300));
     running.interrupt();

@@ -146,23 +146,29 @@ struct Globals {
     tmux_session: String,
     /// The server's directory; a leading `~/` is the user's home.
     #[serde(default = "server_dir")]
+    #[schemars(regex(pattern = r"^[^\x00-\x1f\x7f]+$"))]
     server_dir: String,
     /// What starts the server, run in its directory by a shell.
     #[serde(default = "start_script")]
+    #[schemars(regex(pattern = r"^[^\x00-\x1f\x7f]+$"))]
     start_script: String,
     /// The server's log; null means `logs/latest.log` in its directory.
     #[serde(default)]
+    #[schemars(regex(pattern = r"^[^\x00-\x1f\x7f]*$"))]
     log_path: Option<String>,
     /// The name that its state is kept under.
+    #[schemars(regex(pattern = r"^[^\x00-\x1f\x7f]+$"))]
     server_name: String,
     /// The RCON password (`rcon.password`); null means that the server offers no RCON.
     #[serde(default)]
     rcon: Option<Secret>,
     /// The RCON port (`rcon.port`).
     #[serde(default = "rcon_port")]
+    #[schemars(range(min = 1))]
     rcon_port: u16,
     /// The port that players connect to.
     #[serde(default = "game_port")]
+    #[schemars(range(min = 1))]
     port: u16,
 }
 

@@ -100,9 +100,11 @@ struct Globals {
     ssh: SshGlobals,
     /// The container's name.
     #[serde(default = "tmodloader")]
+    #[schemars(regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"))]
     container_name: String,
     /// The port that players connect to.
     #[serde(default = "game_port")]
+    #[schemars(range(min = 1))]
     port: u16,
 }
 

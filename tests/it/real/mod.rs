@@ -2,6 +2,7 @@
 
 pub mod docker;
 pub mod image;
+pub mod minecraft;
 pub mod registry;
 pub mod sshd;
 pub mod tmux;

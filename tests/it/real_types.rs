@@ -14,4 +14,5 @@ mod order;
 mod refused;
 mod secrets;
 mod site;
+mod tailnet;
 mod uploads;

@@ -32,7 +32,10 @@ containerName = "tmodloader"
 seconds = 30
 ```
 
-`status` asks the console who plays. `online` is null when the console does not answer: that is not the same as nobody.
+`status` asks the console who plays. `online` is null when the console does not answer: that is not the same as nobody. A container that does not run, or is
+not there, has no players.
+
+`say` types one line of at most 1000 bytes, letter by letter, and only into a console that has just answered: a shell that a server left behind gets nothing.
 
 `warnShutdown` tells the players that the server goes down, several times until it does, and returns at once when nobody plays or when the last player has
 left. A server that does not run, or whose VM is off, needs no warning.

@@ -5,6 +5,7 @@ pub mod image;
 pub mod minecraft;
 pub mod registry;
 pub mod sshd;
+pub mod tailnet;
 pub mod tmux;
 
 use std::io::Write;

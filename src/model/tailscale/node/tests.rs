@@ -5,6 +5,7 @@ use serde_json::{Value as Json, json};
 use crate::model::contract::{Acted, Failure, FailureKind, Outcome};
 use crate::model::scene::{Scene, written};
 use crate::wire::scripted::ScriptedSsh;
+use crate::wire::ssh::SshError;
 
 const STATUS: &str = "tailscale status --json";
 const PACKAGE: &str = "if command -v tailscale *";

@@ -173,7 +173,8 @@ pub struct PhaseRow {
     pub name: &'static str,
     /// The argument that holds its deadline in seconds, if one does.
     pub argument: Option<&'static str>,
-    /// Its deadline in seconds otherwise.
+    /// Its deadline in seconds with that argument's default. What it is longer than the default is added to any other value. 0 for a wait made of
+    /// requests alone, each of which has its own deadline.
     pub seconds: u64,
 }
 

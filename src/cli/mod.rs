@@ -8,6 +8,7 @@
 pub mod args;
 mod ask;
 mod build;
+mod care;
 mod environment;
 pub mod exit;
 mod external;
@@ -69,7 +70,8 @@ fn dispatch(front: &Front, command: &Command, out: &mut Out) -> Result<Exit, Vec
         Command::Types => Ok(project::types(out)),
         Command::Describe(args) => project::describe(front, args, out),
         Command::Vault(args) => vault::run(front, args, out),
-        Command::Fsck => log::fsck(front, out),
+        Command::Fsck => care::fsck(front, out),
+        Command::Gc(args) => care::gc(front, args, out),
         Command::Lab(args) => lab::run(front, args, out),
         Command::Manual(args) => Ok(manual::run(args, out)),
         Command::External(words) => Err(external::run(words)),

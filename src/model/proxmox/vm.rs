@@ -135,7 +135,7 @@ pub static TYPE: TypeRow = TypeRow {
             phases: &[
                 SETTLE,
                 PhaseRow { name: power::STOPPING, argument: Some("timeout"), seconds: 60 + power::SLACK.as_secs() },
-                PhaseRow { name: power::OFF, argument: None, seconds: power::OFF_DEADLINE.as_secs() },
+                PhaseRow { name: power::OFF, argument: Some("timeout"), seconds: 60 + power::SLACK.as_secs() },
             ],
             run: |ctx, call| Box::pin(power::stop(ctx, call)),
         },

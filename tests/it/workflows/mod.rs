@@ -148,3 +148,11 @@ fn does_only_what_it_says(fleet: &Fleet, row: &Row, events: &[Json]) {
     assert_eq!(effects(&requests).len(), writers, "{}: {requests:?}", row.workflow);
     assert_eq!(logins(&requests), 0, "{}: one login serves both runs", row.workflow);
 }
+
+#[test]
+fn a_deadline_that_a_step_sets_is_planned_with_what_is_added_to_it() {
+    let text = "[[step]]\nname = \"stop\"\ncall = \"fleet.stop\"\nwith = { vmName = \"slate\", timeout = 100 }\n";
+    let planned = Sandbox::own().file("workflows/w.toml", text).pmx(&["plan", "w"]).exits(0);
+    // The guest has 100 s; Proxmox itself has half a minute more.
+    planned.says("may wait for the shutdown: at most 2 min 10 s").says("may wait for the VM to be off: at most 2 min 10 s");
+}

@@ -25,10 +25,8 @@ pub const AGENT: &str = "the guest agent to tell the address";
 pub const STOPPING: &str = "the shutdown";
 /// Its deadline is the guest's and this much for Proxmox itself.
 pub const SLACK: Duration = Duration::from_secs(30);
-/// The wait for the VM to be off, after the task that stopped it.
+/// The wait for the VM to be off, after the task that stopped it; its deadline is the same.
 pub const OFF: &str = "the VM to be off";
-/// Its deadline.
-pub const OFF_DEADLINE: Duration = Duration::from_secs(30);
 /// How often a start or stop is tried when somebody else's work came in between, or when its answer was lost.
 const TRIES: u32 = 3;
 /// How long a request whose answer was lost has to become a task that can be seen.
@@ -228,7 +226,7 @@ async fn wait_until_off(api: &Api<'_>, entry: &Entry, arguments: &Stop) -> Resul
     if seen.status().off() {
         return Ok(seen);
     }
-    let deadline = OFF_DEADLINE.max(Duration::from_secs(arguments.timeout));
+    let deadline = Duration::from_secs(arguments.timeout) + SLACK;
     let mut wait = Wait::begin(api.ctx, OFF, deadline, (Duration::from_millis(200), Duration::from_secs(2)));
     while wait.again("it still runs").await.map_err(Failure::maybe_acted)? {
         seen = look(api, &entry.node, entry.vmid).await.map_err(unclear)?;

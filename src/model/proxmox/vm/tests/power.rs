@@ -261,7 +261,7 @@ async fn under_high_availability_the_task_is_not_the_end() {
     let http = http.current("running").current("running").current("stopped");
     let scene = Scene::http(http);
     assert!(call(&scene, "stop", json!({})).await.unwrap().changed);
-    assert!(scene.told.has("phase the VM to be off 60"));
+    assert!(scene.told.has("phase the VM to be off 90"));
 }
 
 #[tokio::test]

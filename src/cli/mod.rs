@@ -1,7 +1,7 @@
 //! The front door: what was typed becomes what is meant, and what came of it is shown.
 //!
 //! Holds: arguments, exit codes, reports, progress, and one file per command
-//! Imports: event, exec, lab, model, name, ops, plan, secret, source, store, value, vault, wire
+//! Imports: event, exec, lab, lang, model, name, ops, plan, secret, source, store, value, vault, wire
 //! Effects: reads the environment once, prints, asks, watches for ctrl-c
 //! Never: decides what a command means: that is in ops
 

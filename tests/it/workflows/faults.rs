@@ -81,8 +81,8 @@ fn the_overlay_travels_although_the_gold_image_is_late_and_its_start_unanswered(
         fleet.fault(fault, Some(GOLD_IMAGE));
     }
     let ran = fleet.build(&["deploy-apkovl"]).exits(0).says("looking whether it happened all the same").says("put the overlay");
-    let start = format!("POST {NODE}/{GOLD_IMAGE}/status/start");
-    assert_eq!(effects(&fleet.requests()), [start.clone()], "the start is not asked for twice: {ran}");
+    let start = [format!("POST {NODE}/{GOLD_IMAGE}/status/start")];
+    assert_eq!(effects(&fleet.requests()), start, "the start is not asked for twice: {ran}");
 
     fleet.build(&["stop-vm", "-i", "vmName=gold-image"]).exits(0);
     fleet.heal();
@@ -96,7 +96,7 @@ fn the_overlay_travels_although_the_gold_image_is_late_and_its_start_unanswered(
     fleet.heal();
     let ran = running.end().exits(0).says("started gold-image (vmid 109)");
     let requests = fleet.requests();
-    let reached = requests.iter().filter(|served| effects(std::slice::from_ref(served)) == [start.clone()] && served.status == 200).count();
+    let reached = requests.iter().filter(|served| effects(std::slice::from_ref(served)) == start && served.status == 200).count();
     assert_eq!(reached, 1, "{ran}");
     assert_eq!(logins(&requests), 1, "{requests:?}");
 }

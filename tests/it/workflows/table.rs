@@ -21,6 +21,8 @@ pub struct Row {
     pub lines: Vec<Line>,
     /// Pairs of steps of which the first is done before the second begins.
     pub orders: Vec<(&'static str, &'static str)>,
+    /// Pairs of steps that may run at once.
+    pub beside: Vec<(&'static str, &'static str)>,
 }
 
 /// One action.
@@ -57,7 +59,17 @@ pub fn rows() -> Vec<Row> {
 fn head(line: &'static str) -> Row {
     let mut words = line.split_whitespace();
     let workflow = words.next().unwrap_or_default();
-    let mut row = Row { workflow, arguments: vec![], off: vec![], on: vec![], after: vec![], again: 0, lines: vec![], orders: vec![] };
+    let mut row = Row {
+        workflow,
+        arguments: vec![],
+        off: vec![],
+        on: vec![],
+        after: vec![],
+        again: 0,
+        lines: vec![],
+        orders: vec![],
+        beside: vec![],
+    };
     while let (Some(word), Some(value)) = (words.next(), words.next()) {
         match word {
             "-i" | "--yes" => row.arguments.extend([word, value]),
@@ -72,10 +84,15 @@ fn head(line: &'static str) -> Row {
 }
 
 fn body(row: &mut Row, line: &'static str) {
+    let pairs = |mark: char| {
+        let steps: Vec<&'static str> = line.split(mark).map(str::trim).collect();
+        steps.windows(2).map(|pair| (pair[0], pair[1])).collect::<Vec<_>>()
+    };
     if line.contains('<') {
-        let steps: Vec<&str> = line.split('<').map(str::trim).collect();
-        row.orders.extend(steps.windows(2).map(|pair| (pair[0], pair[1])));
-        return;
+        return row.orders.extend(pairs('<'));
+    }
+    if line.contains('|') {
+        return row.beside.extend(pairs('|'));
     }
     let words: Vec<&str> = line.split_whitespace().filter(|word| *word != "+").collect();
     let [step, call, first, second] = words[..] else { panic!("not four words: {line}") };

@@ -3,6 +3,7 @@
 
 mod compose;
 mod console;
+mod engine;
 mod exec;
 mod files;
 mod images;
@@ -14,5 +15,6 @@ mod order;
 mod refused;
 mod secrets;
 mod site;
+mod stream;
 mod tailnet;
 mod uploads;

@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 use crate::model::contract::{
     Acts, At, Call, Context, Effect, Failure, FailureKind, Instance, MethodRow, Outcome, PhaseRow, SpecRow, TypeRow, Writes,
 };
-use crate::model::remote::{Remote, SshGlobals, off, tail};
+use crate::model::remote::{LOOK, Remote, SshGlobals, off, tail};
 use crate::model::schema::object;
 use crate::model::wait::{Wait, undeterred};
 use crate::secret::{Credential, Secret};
@@ -262,7 +262,7 @@ async fn login(remote: &Remote<'_>, key: Secret, timeout: u64) -> Result<Option<
 
 /// Takes the key away behind a login that was killed, whether or not the run is being cancelled.
 async fn forget(remote: &Remote<'_>) {
-    let ctx = undeterred(remote.ctx);
+    let ctx = undeterred(remote.ctx, LOOK);
     let again = Remote { ctx: &ctx, target: remote.target.clone() };
     let file = file(&ctx);
     let gone = again.look(Command::script(format!("rm -f {file}.*"))).await;

@@ -23,7 +23,7 @@ struct Rig {
 /// A VM as the fleet made it: uuid and address.
 #[track_caller]
 pub fn made(fleet: &Fleet, name: &str) -> (String, String) {
-    fleet.build(&["create-vm", "-i", &format!("vmName={name}"), "-i", "diskSize=8"]).exits(0);
+    fleet.build(&["create-vm", "-i", &format!("vmName={name}")]).exits(0);
     fleet.build(&["start-vm", "-i", &format!("vmName={name}")]).exits(0);
     known(fleet, name)
 }

@@ -18,7 +18,7 @@ pub const AUTO: &str = "auto";
 /// A netbooted kernel has no driver for a disk that it did not boot from. One that does not exist is no failure: the disk decides.
 const LOAD: &str = r#"for module in virtio_pci virtio_scsi virtio_blk sd_mod; do modprobe "$module" || :; done"#;
 /// Writes zeros where partition tables and file systems have their marks. A partition may be smaller than that.
-const WIPE: &str = r#"for device; do head -c 1048576 /dev/zero 2>/dev/null >"$device" || :; done; sync"#;
+const WIPE: &str = r#"for device; do head -c 1048576 /dev/zero 2>/dev/null 1<>"$device" || :; done; sync"#;
 /// Bytes other than zero at the beginning, where every partition table and file system has its mark.
 const MARKS: &str = r#"head -c 1048576 "$1" | tr -d '\000' | wc -c"#;
 

@@ -3,6 +3,7 @@
 
 mod compose;
 mod console;
+mod engine;
 mod exec;
 mod files;
 mod images;
@@ -14,4 +15,5 @@ mod overlay;
 mod refused;
 mod secrets;
 mod site;
+mod stream;
 mod uploads;

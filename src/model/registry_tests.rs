@@ -85,7 +85,12 @@ const INVENTORY: &[Inventory] = &[
         &[("say", &["message"]), ("warnShutdown", &["seconds"]), ("status", &[])],
         &["server"],
     ),
-    ("alpine/install", &["sshHost", "sshUser", "sshPort"], &[("install", &["hostname", "password", "disk", "force"])], &["result"]),
+    (
+        "alpine/install",
+        &["sshHost", "sshUser", "sshPort"],
+        &[("install", &["hostname", "password", "disk", "force", "timeout"])],
+        &["result"],
+    ),
     ("alpine/overlay", &["sshHost", "sshUser", "sshPort"], &[("deployApkovl", &["tftpHost", "tftpPath"])], &["overlay"]),
 ];
 

@@ -28,6 +28,10 @@ const CHANNEL_WITHIN: Duration = Duration::from_secs(10);
 /// A dead peer is noticed after 15 s × 3; without it a cut cable would hang for ever.
 const KEEPALIVE: (Duration, usize) = (Duration::from_secs(15), 3);
 
+/// How often somebody who waits for an answer looks whether the connection still stands, and how long answers may lie unread after it fell.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
 /// After this many refusals of one request in a row the host takes fewer channels than we thought.
 const PATIENCE: u32 = 3;
 
@@ -162,6 +166,16 @@ impl Connection {
     /// Whether it has ended.
     pub(super) fn is_closed(&self) -> bool {
         self.handle.is_closed()
+    }
+
+    /// Resolves when the connection has been gone for so long that no answer can still be on its way to whoever waits for one. SFTP itself would wait for
+    /// its whole deadline.
+    pub(super) async fn lost(&self) {
+        let clock = SystemClock::new();
+        while !self.is_closed() {
+            clock.sleep(LOOK_EVERY).await;
+        }
+        clock.sleep(LAST_ANSWERS).await;
     }
 
     /// Whether the host still answers.

@@ -17,7 +17,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::wire::command::Command;
 use crate::wire::connection::{self, Connection, Fault};
 use crate::wire::exec::{self, Job};
-use crate::wire::ssh::{Content, Input, RemoteFile, SshError, Upload};
+use crate::wire::ssh::{Content, Input, RemoteFile, SshError, Upload, beside};
 
 /// Files at once: 1,000 small files take 127 ms so, and 450 one at a time.
 const FILES: usize = 64;
@@ -73,8 +73,7 @@ struct Place {
 impl Place {
     fn of(dest: String) -> Self {
         let name = dest.rsplit('/').next().unwrap_or_default();
-        let short: String = name.chars().take(40).collect();
-        let temp = format!("{}.{short}.pmx-{}", &dest[..dest.len() - name.len()], uuid::Uuid::new_v4().simple());
+        let temp = format!("{}{}{}", &dest[..dest.len() - name.len()], beside(name), uuid::Uuid::new_v4().simple());
         Self { dest, temp }
     }
 }

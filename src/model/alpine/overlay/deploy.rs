@@ -133,7 +133,7 @@ async fn put(server: &Remote<'_>, path: &str, bytes: Vec<u8>, digest: &str) -> R
     }
     server.ctx.reporter.phase(TRANSFER, Some(DEADLINE));
     let file = Upload { content: Content::Bytes(bytes), dest: path.to_owned(), mode: MODE };
-    server.files(server.ctx.wire.ssh.upload(&server.target, vec![file], DEADLINE, &|_| {}), true).await?;
+    server.files(server.upload(vec![file], DEADLINE), true).await?;
     if !fits(server.file(path).await.map_err(Failure::maybe_acted)?) {
         let message = format!("{}:{path} was written, but reads differently afterwards", server.target.host);
         return Err(Failure::theirs(message).maybe_acted());

@@ -1,8 +1,6 @@
 //! Files over SFTP: put in place whole, listed, read; many requests in flight.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -209,41 +207,33 @@ impl Session {
             report(length);
             Ok::<(), SshError>(())
         };
+        let known = if let Content::Known(_, sha256) = &file.content { Some(sha256.clone()) } else { None };
         let bytes = match &file.content {
             Content::Bytes(bytes) => bytes.as_slice(),
             Content::Secret(secret) => secret.expose().as_bytes(),
-            Content::File(path) => return self.stream(path, None, &write).await,
-            Content::Known(path, sha256) => return self.stream(path, Some(sha256), &write).await,
+            Content::File(path) | Content::Known(path, _) => {
+                let local = |e: std::io::Error| SshError::Local(format!("{} cannot be uploaded: {e}", path.display()));
+                let source = tokio::fs::File::open(path).await.map_err(local)?;
+                let digest = known.map(|known| (ring::digest::Context::new(&ring::digest::SHA256), known));
+                let chunks = stream::try_unfold((source, 0, digest), |(mut source, offset, mut digest)| async move {
+                    let mut data = Vec::with_capacity(CHUNK);
+                    (&mut source).take(CHUNK as u64).read_to_end(&mut data).await?;
+                    if data.is_empty() {
+                        return unchanged(digest).map(|()| None);
+                    }
+                    if let Some((context, _)) = &mut digest {
+                        context.update(&data);
+                    }
+                    let next = offset + data.len() as u64;
+                    Ok(Some(((offset, data), (source, next, digest))))
+                });
+                let writes = chunks.map_err(local).map_ok(|(offset, data)| write(offset, data));
+                return writes.try_buffer_unordered(CHUNKS).try_collect().await;
+            }
         };
         let chunk = |at: usize| bytes[at..bytes.len().min(at + CHUNK)].to_vec();
         let writes = (0..bytes.len()).step_by(CHUNK).map(|at| write(at as u64, chunk(at)));
         stream::iter(writes).buffer_unordered(CHUNKS).try_collect().await
-    }
-
-    /// Reads a local file once: each chunk is on its way while the next is read, and all of them together must be what is `known`.
-    async fn stream<F>(&self, path: &Path, known: Option<&str>, write: &(dyn Fn(u64, Vec<u8>) -> F + Send + Sync)) -> Result<(), SshError>
-    where
-        F: Future<Output = Result<(), SshError>> + Send,
-    {
-        let local = |e: std::io::Error| SshError::Local(format!("{} cannot be uploaded: {e}", path.display()));
-        let source = tokio::fs::File::open(path).await.map_err(local)?;
-        let digest = Mutex::new(ring::digest::Context::new(&ring::digest::SHA256));
-        let digest = &digest;
-        let chunks = stream::try_unfold((source, 0), |(mut source, offset)| async move {
-            let mut data = Vec::with_capacity(CHUNK);
-            (&mut source).take(CHUNK as u64).read_to_end(&mut data).await?;
-            let next = offset + data.len() as u64;
-            if known.is_some() {
-                digest.lock().unwrap_or_else(PoisonError::into_inner).update(&data);
-            }
-            Ok((!data.is_empty()).then_some(((offset, data), (source, next))))
-        });
-        let writes = chunks.map_err(local).map_ok(|(offset, data)| write(offset, data));
-        writes.try_buffer_unordered(CHUNKS).try_collect::<()>().await?;
-        let Some(known) = known else { return Ok(()) };
-        let sent = digest.lock().unwrap_or_else(PoisonError::into_inner).clone().finish();
-        let same = sent.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>() == known;
-        if same { Ok(()) } else { Err(SshError::Local(format!("{} changed while it travelled", path.display()))) }
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
@@ -481,6 +471,13 @@ fn mode(bits: u32) -> FileAttributes {
 /// What kind of thing it is. The library's own questions look at single bits, and a socket has those of a directory.
 fn kind(attributes: &FileAttributes) -> u32 {
     attributes.permissions.unwrap_or(0) & 0o170_000
+}
+
+/// Whether what was read is what was known of it.
+fn unchanged(digest: Option<(ring::digest::Context, String)>) -> std::io::Result<()> {
+    let Some((context, known)) = digest else { return Ok(()) };
+    let read: String = context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    if read == known { Ok(()) } else { Err(std::io::Error::other("it changed while it travelled")) }
 }
 
 /// The directory of a path; one without is in the home, where SFTP and commands begin.

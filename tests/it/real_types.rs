@@ -9,8 +9,6 @@ mod images;
 mod login;
 mod order;
 mod refused;
-mod repo;
-mod repo_cut;
 mod secrets;
 mod site;
 mod uploads;

@@ -7,6 +7,7 @@ use crate::exec::engine::Stop;
 use crate::exec::rig::Rig;
 use crate::exec::rig_types::usual;
 use crate::model::contract::{Acted, Failure, FailureKind, Outcome};
+use crate::model::wait::{cancelled, pause, undeterred};
 use crate::value::Value;
 
 fn step(call: &str, with: &str, rest: &str) -> String {
@@ -113,6 +114,26 @@ async fn a_method_that_ignores_cancellation_is_dropped_after_ten_seconds() {
     let told = run.end().await;
     assert_eq!(told.of("a"), "cancelled: fleet.note was cancelled and did not end within 10 s");
     assert_eq!(told.ran.failures[0].1.acted, Acted::Maybe);
+}
+
+#[tokio::test]
+async fn a_method_that_takes_back_what_is_half_made_is_given_its_time() {
+    for (needs, told) in [(60, "cancelled: taken back"), (600, "cancelled: fleet.note was cancelled and did not end within 90 s")] {
+        let rig = note("");
+        rig.on("a", move |ctx, _| async move {
+            ctx.reporter.cancelled().await;
+            let calm = undeterred(&ctx, Duration::from_secs(90));
+            pause(&calm, Duration::from_secs(needs)).await?;
+            Err(cancelled("taken back"))
+        });
+        let run = rig.start();
+        run.until("started a").await;
+        run.stop.send(Stop::Running).unwrap();
+        rig.clock.pass(Duration::from_secs(10)).await;
+        rig.clock.asleep(Duration::from_secs(80)).await;
+        rig.clock.advance(Duration::from_secs(needs.min(80)));
+        assert_eq!(run.end().await.of("a"), told);
+    }
 }
 
 /// Runs `call` with a method that always fails so; returns the waits between the tries.

@@ -91,7 +91,7 @@ async fn once(
     let ended = tokio::select! {
         biased;
         result = &mut method => Some(result),
-        () = engine.wire.clock.sleep(GRACE) => None,
+        () = patience(engine, reporter) => None,
     };
     let name = action.call.name();
     match (ended, up) {
@@ -107,9 +107,19 @@ async fn once(
             })
         }
         (None, TimeUp::Cancelled) => {
-            let failure = Failure::theirs(format!("{name} was cancelled and did not end within {} s", GRACE.as_secs()));
+            let seconds = GRACE.max(reporter.insisted()).as_secs();
+            let failure = Failure::theirs(format!("{name} was cancelled and did not end within {seconds} s"));
             Err(blame(Failure { kind: FailureKind::Cancelled, ..failure }))
         }
+    }
+}
+
+/// Ends when a method whose time is up has had enough of it: a change that is half made may be taken back first.
+async fn patience(engine: &Engine, reporter: &Reporter) {
+    engine.wire.clock.sleep(GRACE).await;
+    let more = reporter.insisted().saturating_sub(GRACE);
+    if !more.is_zero() {
+        engine.wire.clock.sleep(more).await;
     }
 }
 

@@ -387,6 +387,8 @@ pub trait Reporter: Send + Sync {
     fn task<'a>(&'a self, id: &'a str) -> BoxFuture<'a, ()>;
     /// Whether the run is being cancelled: a method ends its remote task and returns.
     fn cancelled(&self) -> BoxFuture<'_, ()>;
+    /// What the method does now must be finished even if the run is cancelled, and it is given this long for it.
+    fn insists(&self, _time: Duration) {}
 }
 
 /// Opens credentials at each request.

@@ -176,6 +176,25 @@ fn secrets_may_go_where_secrets_belong() {
 }
 
 #[test]
+fn a_secret_is_found_inside_what_may_be_anything() {
+    let vault = "${{ vault.get(\"proxmox-vault\", \"k\") }}";
+    for (more, what) in [
+        (format!("'{vault}'"), "`more`"),
+        (format!("[\"a\", '{vault}']"), "an item of `more`"),
+        (format!("[\"a\", 'b={vault}']"), "an item of `more`"),
+        (format!("{{ a = [{{ b = '{vault}' }}] }}"), "`b` in an item of `a` in `more`"),
+    ] {
+        let told = workflow(&step(&format!("call = \"testVmSsh.exec\"\nwith = {{ vmName = \"x\", command = \"ls\", more = {more} }}")));
+        assert!(
+            told[0].contains(&format!("{what} of testVmSsh.exec holds a secret, which may only flow into secret arguments")),
+            "{told:?}"
+        );
+    }
+    let harmless = "call = \"testVmSsh.exec\"\nwith = { vmName = \"x\", command = \"ls\", more = [1, { a = '${{ 1 + 1 }}' }] }";
+    assert_eq!(workflow(&step(harmless)), Vec::<String>::new());
+}
+
+#[test]
 fn lists_may_come_as_json() {
     let text = |args: &str| step(&format!("call = \"testVmSsh.exec\"\nwith = {{ vmName = \"x\", command = \"ls\", args = {args} }}"));
     assert_eq!(workflow(&text("[\"a\"]")), Vec::<String>::new());

@@ -132,7 +132,7 @@ impl Sync<'_> {
             match is(dir) {
                 Seen::Dir => {}
                 Seen::Absent => steps.dirs.push(dir.to_owned()),
-                Seen::File { .. } if ours(dir) => {
+                Seen::File { .. } | Seen::Link(_) if ours(dir) => {
                     steps.first.push(dir.to_owned());
                     steps.dirs.push(dir.to_owned());
                 }
@@ -257,7 +257,7 @@ impl Sync<'_> {
     }
 
     async fn run_through(&self, command: Command) -> Result<(), Failure> {
-        let ctx = undeterred(self.place.remote.ctx);
+        let ctx = undeterred(self.place.remote.ctx, SWITCH_DEADLINE);
         let remote = Remote { ctx: &ctx, target: self.place.remote.target.clone() };
         let label = self.place.label();
         let output = remote.act(Exec::new(command, SWITCH_DEADLINE)).await?;

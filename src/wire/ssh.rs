@@ -87,6 +87,8 @@ pub type Sink<'a> = &'a (dyn Fn(Stream, &str) + Send + Sync);
 pub enum Content {
     /// A local file, streamed.
     File(PathBuf),
+    /// A local file of which this SHA-256 is known, in hex: another content is not put in place.
+    Known(PathBuf, String),
     /// Bytes in memory.
     Bytes(Vec<u8>),
     /// A secret text.

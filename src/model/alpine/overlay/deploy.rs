@@ -149,7 +149,7 @@ async fn put(server: &Remote<'_>, path: &str, bytes: Vec<u8>, digest: &str) -> R
     server.ctx.reporter.phase(TRANSFER, Some(DEADLINE));
     sweep(server, path).await?;
     let file = Upload { content: Content::Bytes(bytes), dest: path.to_owned(), mode: MODE };
-    if let Err(failure) = server.files(server.ctx.wire.ssh.upload(&server.target, vec![file], DEADLINE, &|_| {}), true).await {
+    if let Err(failure) = server.files(server.upload(vec![file], DEADLINE), true).await {
         return Err(with_room(server, path, failure).await);
     }
     if !fits(server.file(path).await.map_err(Failure::maybe_acted)?) {

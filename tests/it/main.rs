@@ -19,3 +19,5 @@ mod real_smoke;
 mod real_types;
 mod sandbox;
 mod secrets;
+mod spellings;
+mod workflows;

@@ -11,6 +11,6 @@ mod login;
 mod order;
 mod refused;
 mod secrets;
-mod site;
+pub mod site;
 mod stream;
 mod uploads;

@@ -86,12 +86,11 @@ fn planned(fleet: &Fleet, row: &Row) -> Vec<Json> {
     let listed: Vec<(String, String)> = steps().map(|line| (line.path(row.workflow), line.call.to_owned())).collect();
     assert_eq!(found, listed, "{ran}");
     assert!(actions.iter().all(|action| action["refreshes"].is_null()), "it observes all that it reads: {ran}");
+    let id = |step: &str| steps().position(|line| line.step == step).unwrap_or_else(|| panic!("no step {step} in the table"));
     for (first, then) in &row.orders {
-        let id = |step: &str| steps().position(|line| line.step == step).unwrap_or_else(|| panic!("no step {step} in the table"));
         assert!(before(&actions, id(first), id(then)), "{first} must be done before {then} begins: {ran}");
     }
     for (one, other) in &row.beside {
-        let id = |step: &str| steps().position(|line| line.step == *step).unwrap_or_else(|| panic!("no step {step} in the table"));
         assert!(!before(&actions, id(one), id(other)) && !before(&actions, id(other), id(one)), "{one} and {other} may run at once: {ran}");
     }
     let text = fleet.sandbox.read(&format!("workflows/{}.toml", row.workflow));

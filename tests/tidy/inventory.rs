@@ -94,6 +94,9 @@ fn tests(row: &Row, present: &BTreeMap<&str, BTreeSet<String>>, later: bool) -> 
 fn mutants(rows: &[Row]) -> Vec<Offence> {
     let named = |section: &str| rows.iter().filter(|row| row.section == section).map(|row| row.name.as_str()).collect::<BTreeSet<_>>();
     let (methods, tried) = (named("Model types"), named(MUTANTS));
+    if tried.is_empty() {
+        return Vec::new();
+    }
     let rule = |name: &&str| format!("`just mutants` has not tried `{name}`, or tried what is no method");
     methods.symmetric_difference(&tried).map(|name| Offence::new(PAGE, 1, rule(name))).collect()
 }
@@ -138,7 +141,8 @@ fn rows_without_tests_and_things_without_rows_are_caught() {
     let tried = |more: &str| {
         check(&format!("| `a` | `library: tests::shown` |\n## Model types\n\n| `t.m` | `library: tests::shown` |\n{more}"), &one)
     };
-    assert_eq!(tried(""), ["docs/inventory.md:1: `just mutants` has not tried `t.m`, or tried what is no method"]);
+    assert!(tried("").is_empty());
+    assert_eq!(tried("## Mutants\n\n| `t.n` | `library: tests::shown` |\n").len(), 2);
     assert!(tried("## Mutants\n\n| `t.m` | `library: tests::shown` |\n").is_empty());
     assert_eq!(tried("## Mutants\n\n| `t.m` | SURVIVED |\n"), ["docs/inventory.md:13: no test shows `t.m`"]);
     // As soon as there is a bot, its rows want tests as well.

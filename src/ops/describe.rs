@@ -233,7 +233,7 @@ fn bounds(ty: &Type) -> String {
         (None, Some(max)) => format!(", {max} or less"),
         (None, None) => String::new(),
     };
-    let pattern = ty.pattern.as_ref().map(|pattern| format!(", all of it `{pattern}`")).unwrap_or_default();
+    let pattern = ty.pattern.as_ref().map(|pattern| format!(", matching `{pattern}`")).unwrap_or_default();
     range + &pattern
 }
 

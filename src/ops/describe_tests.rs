@@ -102,7 +102,7 @@ fn the_page_of_one_method_reads_well() {
           The whole content; a secret.
       dest: string (required)
           The remote path; a leading `~/` is the user's home. Directories are made.
-      mode: string = "0600"
+      mode: string, matching `^0?[0-7]{3,4}$` = "0600"
           Permission bits in octal.
     "#);
 }

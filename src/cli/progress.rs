@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::event::{Ending, Event, RunState, Stamped, Stream};
+use crate::event::{Ending, Event, Lasting, RunState, Stamped, Stream};
 
 /// Shows the events of one run. Lines go to standard error, JSON to standard output.
 #[derive(Clone)]
@@ -78,6 +78,9 @@ impl Progress {
     }
 }
 
+/// The live line of an action that waits.
+const WAITING: &str = "{spinner} {prefix}  {msg} {elapsed}";
+
 impl Live {
     fn new(story: Story) -> Self {
         let bars = MultiProgress::new();
@@ -101,7 +104,7 @@ impl Live {
             }
             Event::ActionStarted { step, call, .. } => {
                 let bar = self.bars.insert_before(&self.whole, ProgressBar::new_spinner());
-                bar.set_style(style("{spinner} {prefix}  {msg} {elapsed}"));
+                bar.set_style(style(WAITING));
                 bar.set_prefix(step.clone());
                 bar.set_message(call.clone());
                 bar.enable_steady_tick(Duration::from_millis(120));
@@ -109,7 +112,19 @@ impl Live {
             }
             Event::Phase { step, phase, deadline } => {
                 if let Some(bar) = self.running.get(step) {
+                    // Back from the bytes of a transfer, if there was one.
+                    bar.unset_length();
+                    bar.set_style(style(WAITING));
                     bar.set_message(format!("waiting for {phase}{}", within(*deadline)));
+                }
+            }
+            Event::Transfer { step, sent, total } => {
+                if let Some(bar) = self.running.get(step) {
+                    if bar.length() != Some(*total) {
+                        bar.set_style(style("{spinner} {prefix}  {bar:24} {bytes}/{total_bytes}  {bytes_per_sec}  {elapsed}"));
+                        bar.set_length(*total);
+                    }
+                    bar.set_position(*sent);
                 }
             }
             Event::ActionFinished { step, .. } => {
@@ -132,7 +147,7 @@ fn style(template: &str) -> ProgressStyle {
 }
 
 fn within(deadline: Option<u64>) -> String {
-    deadline.map(|seconds| format!(" (at most {seconds} s)")).unwrap_or_default()
+    deadline.map(|seconds| format!(" (at most {})", Lasting::limit(seconds))).unwrap_or_default()
 }
 
 impl Story {
@@ -209,7 +224,7 @@ mod tests {
     fn a_repeated_phase_is_told_once() {
         let mut story = Story::default();
         let phase = Event::Phase { step: "start".into(), phase: "the guest agent".into(), deadline: Some(120) };
-        assert_eq!(story.lines(&phase), ["  … start: waiting for the guest agent (at most 120 s)"]);
+        assert_eq!(story.lines(&phase), ["  … start: waiting for the guest agent (at most 2 min)"]);
         assert!(story.lines(&phase).is_empty());
     }
 

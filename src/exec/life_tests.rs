@@ -153,8 +153,8 @@ async fn waits(call: (&str, &str), rest: &str, failure: Failure, expected: &[u64
 async fn only_what_is_harmless_is_tried_again() {
     let (look, put, act) = (("fleet.look", "name = 'x'"), ("fleet.put", "name = 'x'"), ("fleet.note", "as = 'x'"));
     let busy = || Failure::theirs("busy").transient();
-    waits(look, "", busy(), &[500, 1000]).await;
-    waits(put, "", busy(), &[500, 1000]).await;
+    waits(look, "", busy(), &[500, 1000, 2000, 4000, 8000]).await;
+    waits(put, "", busy(), &[500, 1000, 2000, 4000, 8000]).await;
     waits(put, "", busy().maybe_acted(), &[]).await;
     waits(look, "", Failure::theirs("no such VM"), &[]).await;
     waits(look, "", Failure::yours("bad").transient(), &[]).await;

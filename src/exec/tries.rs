@@ -17,8 +17,8 @@ use crate::plan::graph::Action;
 
 /// How long a method whose time is up may take to end its remote work before it is dropped.
 const GRACE: Duration = Duration::from_secs(10);
-/// What is retried unasked: twice, after half a second and after a whole one.
-const UNASKED: Retry = Retry { times: 2, backoff: Duration::from_millis(500) };
+/// What is retried unasked: five times within a quarter of a minute, which is what a machine needs from its address to its sshd.
+const UNASKED: Retry = Retry { times: 5, backoff: Duration::from_millis(500) };
 /// Waits double up to this, unless the step asked for longer ones.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 

@@ -173,7 +173,8 @@ pub struct PhaseRow {
     pub name: &'static str,
     /// The argument that holds its deadline in seconds, if one does.
     pub argument: Option<&'static str>,
-    /// Its deadline in seconds otherwise.
+    /// Its deadline in seconds with that argument's default. What it is longer than the default is added to any other value. 0 for a wait made of
+    /// requests alone, each of which has its own deadline.
     pub seconds: u64,
 }
 
@@ -377,6 +378,8 @@ pub struct Guard {
 pub trait Reporter: Send + Sync {
     /// The method now waits for `phase`, at most `deadline`.
     fn phase(&self, phase: &str, deadline: Option<Duration>);
+    /// `sent` of `total` bytes have travelled. May be called for each piece: whoever hears it thins it out.
+    fn transfer(&self, _sent: u64, _total: u64) {}
     /// A line of output.
     fn line(&self, stream: Stream, line: &str);
     /// Something worth knowing that is no failure.

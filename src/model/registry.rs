@@ -1,8 +1,8 @@
 //! The registry: every model type, one `mod` line in its family and one line here.
 
 use crate::model::contract::{MethodRow, TypeRow};
-use crate::model::{alpine, docker, minecraft, nginx, proxmox, ssh, tailscale, terraria};
-use crate::name::nearest;
+use crate::model::{alpine, docker, minecraft, nginx, pmx, proxmox, ssh, tailscale, terraria};
+use crate::name::{nearest, renamed};
 
 /// Every type, by name.
 static TYPES: &[&TypeRow] = &[
@@ -12,6 +12,7 @@ static TYPES: &[&TypeRow] = &[
     &docker::engine::TYPE,
     &minecraft::server::TYPE,
     &nginx::stream::TYPE,
+    &pmx::repo::TYPE,
     &proxmox::node::TYPE,
     &proxmox::vm::TYPE,
     &ssh::host::TYPE,
@@ -59,7 +60,7 @@ pub fn types() -> &'static [&'static TypeRow] {
 pub fn find(name: &str) -> Result<&'static TypeRow, Unknown> {
     TYPES.iter().copied().find(|row| row.name == name).ok_or_else(|| {
         let known: Vec<&'static str> = TYPES.iter().map(|row| row.name).collect();
-        Unknown::Type { given: name.to_owned(), near: nearest(name, known.iter().copied()), known }
+        Unknown::Type { given: name.to_owned(), near: renamed(name).or_else(|| nearest(name, known.iter().copied())), known }
     })
 }
 

@@ -12,7 +12,7 @@ use crate::event::Stream;
 use crate::model::contract::{Context, Failure};
 use crate::model::wait::cancelled;
 use crate::wire::command::{Command, quote_path};
-use crate::wire::ssh::{Exec, Output, Pinning, RemoteFile, SshError, Target};
+use crate::wire::ssh::{Content, Exec, Output, Pinning, RemoteFile, SshError, Target, Upload};
 
 /// How long a command that only looks may take.
 pub const LOOK: Duration = Duration::from_secs(60);
@@ -132,6 +132,15 @@ impl<'a> Remote<'a> {
         done.map_err(|error| failure(error, acts))
     }
 
+    /// Puts files in place and tells how far it is.
+    pub fn upload(&self, files: Vec<Upload>, deadline: Duration) -> BoxFuture<'_, Result<(), SshError>> {
+        let total = files.iter().map(weight).sum();
+        Box::pin(async move {
+            let told = |sent: u64| self.ctx.reporter.transfer(sent, total);
+            self.ctx.wire.ssh.upload(&self.target, files, deadline, &told).await
+        })
+    }
+
     /// The failure of a command that ended with a status other than 0.
     pub fn failed(&self, what: &str, output: &Output) -> Failure {
         Failure::theirs(format!("{}: {what} ended with exit code {}", self.target.host, output.status)).tail(tail(output))
@@ -151,6 +160,15 @@ impl<'a> Remote<'a> {
         let size = size.parse().map_err(|_| bad())?;
         let mode = u32::from_str_radix(mode, 8).map_err(|_| bad())?;
         Ok(Some(RemoteFile { path: path.to_owned(), size, mode, sha256: Some(sha256.to_owned()) }))
+    }
+}
+
+/// Bytes of a file to send; one that cannot be read is told of when it is sent.
+fn weight(file: &Upload) -> u64 {
+    match &file.content {
+        Content::File(path) | Content::Known(path, _) => path.metadata().map_or(0, |meta| meta.len()),
+        Content::Bytes(bytes) => bytes.len() as u64,
+        Content::Secret(secret) => secret.expose().len() as u64,
     }
 }
 
@@ -180,8 +198,10 @@ fn ssh_failure(error: SshError, acts: bool) -> Failure {
         SshError::Connect { .. } => Some("is the VM up, and is sshd installed and running on it?"),
         _ => None,
     };
+    let passing = error.nobody_listens();
     let mut failure = Failure::theirs(error.to_string());
     failure.help = help.map(str::to_owned);
+    failure.transient = passing;
     if maybe { failure.maybe_acted() } else { failure }
 }
 

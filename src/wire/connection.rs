@@ -32,6 +32,9 @@ const KEEPALIVE: (Duration, usize) = (Duration::from_secs(15), 3);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
+/// Processors have instructions for these, and a large file is mostly encryption, on both sides.
+const FAST: [russh::cipher::Name; 2] = [russh::cipher::AES_128_GCM, russh::cipher::AES_256_GCM];
+
 /// After this many refusals of one request in a row the host takes fewer channels than we thought.
 const PATIENCE: u32 = 3;
 
@@ -153,11 +156,13 @@ fn connect(host: &str, cause: String) -> SshError {
 fn config(known: Option<&PublicKey>) -> Config {
     let usual = Preferred::DEFAULT;
     let key = Cow::Owned(hostkey::preferred(known, &usual.key));
+    let rest = usual.cipher.iter().filter(|cipher| !FAST.contains(cipher)).copied();
+    let cipher = Cow::Owned(FAST.into_iter().chain(rest).collect());
     Config {
         keepalive_interval: Some(KEEPALIVE.0),
         keepalive_max: KEEPALIVE.1,
         nodelay: true,
-        preferred: Preferred { key, ..usual },
+        preferred: Preferred { key, cipher, ..usual },
         ..Config::default()
     }
 }

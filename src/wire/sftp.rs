@@ -206,17 +206,25 @@ impl Session {
             report(length);
             Ok::<(), SshError>(())
         };
+        let known = if let Content::Known(_, sha256) = &file.content { Some(sha256.clone()) } else { None };
         let bytes = match &file.content {
             Content::Bytes(bytes) => bytes.as_slice(),
             Content::Secret(secret) => secret.expose().as_bytes(),
-            Content::File(path) => {
+            Content::File(path) | Content::Known(path, _) => {
                 let local = |e: std::io::Error| SshError::Local(format!("{} cannot be uploaded: {e}", path.display()));
                 let source = tokio::fs::File::open(path).await.map_err(local)?;
-                let chunks = stream::try_unfold((source, 0), |(mut source, offset)| async move {
+                let digest = known.map(|known| (ring::digest::Context::new(&ring::digest::SHA256), known));
+                let chunks = stream::try_unfold((source, 0, digest), |(mut source, offset, mut digest)| async move {
                     let mut data = Vec::with_capacity(CHUNK);
                     (&mut source).take(CHUNK as u64).read_to_end(&mut data).await?;
+                    if data.is_empty() {
+                        return unchanged(digest).map(|()| None);
+                    }
+                    if let Some((context, _)) = &mut digest {
+                        context.update(&data);
+                    }
                     let next = offset + data.len() as u64;
-                    Ok((!data.is_empty()).then_some(((offset, data), (source, next))))
+                    Ok(Some(((offset, data), (source, next, digest))))
                 });
                 let writes = chunks.map_err(local).map_ok(|(offset, data)| write(offset, data));
                 return writes.try_buffer_unordered(CHUNKS).try_collect().await;
@@ -464,6 +472,13 @@ fn kind(attributes: &FileAttributes) -> u32 {
     attributes.permissions.unwrap_or(0) & 0o170_000
 }
 
+/// Whether what was read is what was known of it.
+fn unchanged(digest: Option<(ring::digest::Context, String)>) -> std::io::Result<()> {
+    let Some((context, known)) = digest else { return Ok(()) };
+    let read: String = context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    if read == known { Ok(()) } else { Err(std::io::Error::other("it changed while it travelled")) }
+}
+
 /// The directory of a path; one without is in the home, where SFTP and commands begin.
 fn parent(path: &str) -> &str {
     path.rsplit_once('/').map_or(".", |(dir, _)| if dir.is_empty() { "/" } else { dir })
@@ -486,6 +501,10 @@ fn refused(host: &str, path: &str, error: &Error) -> SshError {
             // OpenSSH says the code again in words; other servers say more.
             let cause = if said.is_empty() || said == code { code } else { format!("{code} ({})", status.error_message) };
             SshError::File { host, path: path.to_owned(), cause }
+        }
+        // What the library says when the answer's channel is gone with the connection.
+        Error::UnexpectedBehavior(words) if words == "sender dropped" => {
+            SshError::Broken { host, what: path.to_owned(), cause: "the other side closed it".to_owned() }
         }
         other => SshError::Broken { host, what: path.to_owned(), cause: other.to_string() },
     }

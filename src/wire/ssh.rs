@@ -87,6 +87,8 @@ pub type Sink<'a> = &'a (dyn Fn(Stream, &str) + Send + Sync);
 pub enum Content {
     /// A local file, streamed.
     File(PathBuf),
+    /// A local file of which this SHA-256 is known, in hex: another content is not put in place.
+    Known(PathBuf, String),
     /// Bytes in memory.
     Bytes(Vec<u8>),
     /// A secret text.
@@ -197,6 +199,11 @@ pub enum SshError {
 }
 
 impl SshError {
+    /// Whether the machine is up and nobody listens there: soon after its boot that passes.
+    pub fn nobody_listens(&self) -> bool {
+        matches!(self, Self::Connect { cause, .. } if cause.starts_with("Connection refused"))
+    }
+
     /// Whether the host certainly did not begin what was asked.
     pub const fn certainly_not_begun(&self) -> bool {
         matches!(self, Self::Connect { .. } | Self::OffTheMap { .. } | Self::KeyChanged { .. } | Self::Denied { .. } | Self::Local(_))

@@ -45,7 +45,6 @@ fn literal(checker: &mut Checker<'_>, what: &str, template: &Spanned<Template>, 
     if let Err(why) = want.accepts(value) {
         let complaint = Diagnostic::yours(format!("{what} {why}")).at(&template.span, "");
         checker.complain(match (value, &want.kind) {
-            (Value::String(text), Kind::Int | Kind::Float | Kind::Bool) if unquoted(text) => complaint.help("write it without the quotes"),
             (Value::Int(_) | Value::Float(_) | Value::Bool(_), Kind::String) => complaint.help("write it in quotes"),
             (Value::String(text), Kind::List(_)) => complaint.help(format!("write a list: [\"{text}\"]")),
             _ => complaint,
@@ -54,10 +53,6 @@ fn literal(checker: &mut Checker<'_>, what: &str, template: &Spanned<Template>, 
         let complaint = Diagnostic::warning(format!("{what} is a secret in plain text")).at(&template.span, "");
         checker.complain(complaint.help("put it in a vault: ${{ vault.get(\"vault\", \"key\") }}"));
     }
-}
-
-fn unquoted(text: &str) -> bool {
-    text.parse::<f64>().is_ok() || matches!(text, "true" | "false")
 }
 
 fn expect(checker: &mut Checker<'_>, what: &str, expr: &Expr, have: &Type, want: &Type) {

@@ -36,8 +36,8 @@ fn mistakes_in_steps() {
         (step("call = \"fleet.start\"\nwith = { vmNmae = \"x\" }"), "w.toml:4:10: fleet.start takes no `vmNmae`; did you mean `vmName`?"),
         (step("call = \"keebDev02.auth\"\nwith = { x = 1 }"), "w.toml:4:10: keebDev02.auth takes no `x`; it takes no arguments"),
         (
-            step("call = \"fleet.start\"\nwith = { vmName = \"x\", waitSeconds = \"120\" }"),
-            "w.toml:4:38: `waitSeconds` of fleet.start is the string \"120\", expected integer; write it without the quotes",
+            step("call = \"fleet.start\"\nwith = { vmName = \"x\", waitSeconds = \"2 min\" }"),
+            "w.toml:4:38: `waitSeconds` of fleet.start is the string \"2 min\", expected integer",
         ),
         (
             step("call = \"fleet.start\"\nwith = { vmName = 3 }"),

@@ -6,8 +6,10 @@ pub mod docker;
 pub mod guest;
 pub mod image;
 pub mod memory;
+pub mod minecraft;
 pub mod registry;
 pub mod sshd;
+pub mod tailnet;
 pub mod tmux;
 pub mod web;
 

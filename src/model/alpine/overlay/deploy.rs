@@ -37,6 +37,9 @@ const MODE: u32 = 0o644;
 /// How many of a path's directories a server may keep to itself.
 const DEEPEST: usize = 8;
 
+/// What a failed transfer leaves.
+const WHOLE: &str = "what was served before is served still: a new overlay takes its place only when all of it has come; run it again";
+
 /// As text, because what a command prints arrives here as text. A pipe hides its first command's status.
 const PACKAGE_SCRIPT: &str = r#"{ lbu package - || echo "pmx: lbu package ended with exit code $?" >&2; } | base64"#;
 /// What a machine of that network gets; the reason of a refusal is on standard error.
@@ -146,7 +149,7 @@ async fn put(server: &Remote<'_>, path: &str, bytes: Vec<u8>, digest: &str) -> R
     server.ctx.reporter.phase(TRANSFER, Some(DEADLINE));
     sweep(server, path).await?;
     let file = Upload { content: Content::Bytes(bytes), dest: path.to_owned(), mode: MODE };
-    if let Err(failure) = server.files(server.ctx.wire.ssh.upload(&server.target, vec![file], DEADLINE, &|_| {}), true).await {
+    if let Err(failure) = server.files(server.upload(vec![file], DEADLINE), true).await {
         return Err(with_room(server, path, failure).await);
     }
     if !fits(server.file(path).await.map_err(Failure::maybe_acted)?) {
@@ -167,11 +170,13 @@ async fn sweep(server: &Remote<'_>, path: &str) -> Result<(), Failure> {
 /// SFTP calls a full disk no more than a failure: what room there is goes along.
 async fn with_room(server: &Remote<'_>, path: &str, failure: Failure) -> Failure {
     let dir = path.rsplit_once('/').map_or("/", |(dir, _)| dir);
-    let Ok(output) = server.look(Command::new("df").args(["-Pk", &format!("{dir}/")])).await else { return failure };
+    let Ok(output) = server.look(Command::new("df").args(["-Pk", &format!("{dir}/")])).await else {
+        return Failure { help: failure.help.or(Some(WHOLE.to_owned())), ..failure };
+    };
     let free = output.stdout.lines().nth(1).and_then(|line| line.split_whitespace().nth(3)).and_then(|free| free.parse::<u64>().ok());
     match free {
-        Some(free) if failure.help.is_none() => failure.help(format!("{free} KiB are free in {dir}")),
-        _ => failure,
+        Some(free) if failure.help.is_none() => failure.help(format!("{free} KiB are free in {dir}; {WHOLE}")),
+        _ => Failure { help: failure.help.or(Some(WHOLE.to_owned())), ..failure },
     }
 }
 

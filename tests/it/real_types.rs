@@ -17,7 +17,7 @@ mod order;
 mod overlay;
 mod refused;
 mod secrets;
-pub mod site;
+mod site;
 mod stream;
 mod tailnet;
 mod uploads;

@@ -1,15 +1,14 @@
 //! Values that mean harm, against the practice machines: none of them becomes a word of a shell, and what is refused is refused for its argument.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use pmx::lang::types::{Kind, Type};
 use pmx::model::contract::{Effect, MethodRow, TypeRow};
 use pmx::model::registry;
+use pmx::value::Value;
 use serde_json::Value as Json;
 
 use super::super::fleet::{CALAMITY, Fleet};
-use super::super::real_types::site::toml;
 use super::super::sandbox::Sandbox;
 use super::{good, stem};
 
@@ -23,6 +22,8 @@ const COMMANDS: &[(&str, &str)] = &[
     // "A text for the container's `sh -c`": inside the container, whose files are not the machine's.
     ("docker/engine.exec", "command"),
     ("docker/engine.run", "command"),
+    // "What starts the server, run in its directory by a shell."
+    ("minecraft/server", "startScript"),
 ];
 
 /// Methods that are not run here, each with the place where their hostile arguments are.
@@ -34,8 +35,8 @@ const ELSEWHERE: &[&str] = &[
 ];
 
 /// What it is called, and the value.
-fn values() -> Vec<(&'static str, String)> {
-    let mut all = vec![
+fn values() -> [(&'static str, String); 8] {
+    [
         ("substitution", format!("a$(touch {CANARY})`touch {CANARY}`")),
         ("sequence", format!("a; touch {CANARY} #")),
         ("single-quote", format!("a'; touch {CANARY}; '")),
@@ -43,42 +44,42 @@ fn values() -> Vec<(&'static str, String)> {
         ("line", format!("a\ntouch {CANARY}\n")),
         ("option", "--help".to_owned()),
         ("nul", "a\0b".to_owned()),
-    ];
-    all.push(("long", "x".repeat(1 << 20)));
-    all
+        ("long", "x".repeat(1 << 20)),
+    ]
 }
 
-/// The value in the shape that the type takes; `None` when no text can be put there.
+/// A text as TOML writes it on one line, also as a key.
+fn quoted(text: &str) -> String {
+    Json::from(text).to_string()
+}
+
+/// The value in the shape that the type takes; `None` when no such text gets past `pmx check`.
 fn shaped(ty: &Type, value: &str) -> Option<String> {
     match &ty.kind {
-        Kind::String | Kind::Any => Some(toml(value)),
+        Kind::String | Kind::Any => ty.accepts(&Value::from(value)).is_ok().then(|| quoted(value)),
         Kind::List(item) => Some(format!("[{}]", shaped(item, value)?)),
-        Kind::Map(item) => Some(format!("{{ KEY = {}, {} = \"x\" }}", shaped(item, value)?, toml(value))),
+        Kind::Map(item) => Some(format!("{{ KEY = {}, {} = \"x\" }}", shaped(item, value)?, quoted(value))),
         Kind::Null | Kind::Bool | Kind::Int | Kind::Float | Kind::Enum(_) | Kind::Object(_) => None,
     }
 }
 
 fn definition(row: &TypeRow, hostile: Option<(&str, &str)>) -> String {
-    let mut text = format!("type = \"{}\"\n\n[global]\n", row.name);
+    let secret = |path: &str| format!("'${{{{ {path} }}}}'");
+    let usual = |name: &str| match name {
+        "sshHost" | "host" => Some("\"10.0.0.107\"".to_owned()),
+        "sshUser" | "user" | "username" => Some("\"root\"".to_owned()),
+        "caFile" => Some("\"store/lab/world/certificate.pem\"".to_owned()),
+        "ticket" | "csrfToken" => Some(secret(&format!("model.keebDev02.resource.node.node.attributes.{name}"))),
+        "password" => Some(secret("vault.get(\"proxmox-vault\", \"password\")")),
+        _ => None,
+    };
     let globals = (row.globals)();
-    for (name, field) in globals.iter().filter(|(name, _)| hostile.is_none_or(|(given, _)| given != name.as_str())) {
-        match name.as_str() {
-            "sshHost" | "host" => drop(writeln!(text, "{name} = \"10.0.0.107\"")),
-            "sshUser" | "user" => drop(writeln!(text, "{name} = \"root\"")),
-            "caFile" => drop(writeln!(text, "{name} = \"store/lab/world/certificate.pem\"")),
-            "username" => drop(writeln!(text, "{name} = \"root\"")),
-            "ticket" | "csrfToken" => {
-                drop(writeln!(text, "{name} = '${{{{ model.keebDev02.resource.node.node.attributes.{name} }}}}'"));
-            }
-            "password" => drop(writeln!(text, "{name} = '${{{{ vault.get(\"proxmox-vault\", \"password\") }}}}'")),
-            _ if field.required => drop(writeln!(text, "{name} = {}", good(name, field))),
-            _ => {}
-        }
-    }
-    if let Some((name, value)) = hostile {
-        let _ = writeln!(text, "{name} = {value}");
-    }
-    text
+    let lines = globals.iter().filter_map(|(name, field)| {
+        let given = hostile.filter(|(given, _)| given == name).map(|(_, value)| value.to_owned());
+        let value = given.or_else(|| usual(name)).or_else(|| field.required.then(|| good(name, field)))?;
+        Some(format!("{name} = {value}\n"))
+    });
+    format!("type = \"{}\"\n\n[global]\n{}", row.name, lines.collect::<String>())
 }
 
 fn step(name: &str, call: &str, method: &MethodRow, hostile: Option<(&str, &str)>) -> String {
@@ -113,7 +114,7 @@ fn attack(mut sandbox: Sandbox, row: &'static TypeRow) -> (Sandbox, usize) {
     // A hostile global argument meets one method that reads and one that acts, where there are such.
     let reads = row.methods.iter().find(|method| method.effect == Effect::Observe);
     let acts = row.methods.iter().filter(runs).find(|method| method.effect != Effect::Observe);
-    for (name, field) in &(row.globals)() {
+    for (name, field) in (row.globals)().iter().filter(|(name, _)| !COMMANDS.contains(&(row.name, name.as_str()))) {
         for (kind, value) in values() {
             let Some(value) = shaped(&field.ty, &value) else { continue };
             let def = format!("{own}-{name}-{kind}");
@@ -128,8 +129,10 @@ fn attack(mut sandbox: Sandbox, row: &'static TypeRow) -> (Sandbox, usize) {
     (sandbox, count)
 }
 
-fn canary(fleet: &Fleet, vmid: u32) -> bool {
-    fleet.inside(vmid)["files"].to_string().contains(&format!("\"{CANARY}\":"))
+/// The machine's files once this one is among them: they are saved some time after they changed.
+fn files_with(fleet: &Fleet, path: &str) -> String {
+    let holds = |inside: &Json, path: &str| inside["files"].to_string().contains(&format!("\"{path}\":"));
+    fleet.inside_once(CALAMITY, &format!("there is {path}"), |inside| holds(inside, path))["files"].to_string()
 }
 
 #[test]
@@ -139,38 +142,42 @@ fn no_argument_becomes_a_command() {
     for row in registry::types() {
         let count;
         (sandbox, count) = attack(sandbox, row);
-        attacks.push((row, count));
+        attacks.push((stem(row.name), count));
     }
-    let fleet = Fleet::of(sandbox.deadline(Duration::from_secs(600)));
+    let mut fleet = Fleet::of(sandbox);
+    fleet.sandbox = fleet.sandbox.deadline(Duration::from_secs(900));
     fleet.wake();
     let mut told = Vec::new();
-    for (row, count) in attacks.into_iter().filter(|(_, count)| *count > 0) {
-        let ran = fleet.build(&[&format!("attack-{}", stem(row.name)), "--json", "-k"]);
-        let ends: Vec<Json> = ran.lines().into_iter().filter(|event| event["event"] == "action-finished").collect();
-        let hostile =
-            ends.iter().filter(|event| event["step"].as_str().is_some_and(|step| step.starts_with(&format!("attack-{}/", stem(row.name)))));
-        let endings: Vec<(&str, &str, &str)> = hostile
-            .map(|event| ["step", "ending", "summary"].map(|key| event[key].as_str().unwrap_or_default()))
-            .map(|[a, b, c]| (a, b, c))
-            .collect();
-        assert_eq!(endings.len(), count, "{}: every hostile call has an end\n{}", row.name, short(&ran.to_string()));
-        let bugs: Vec<_> = endings.iter().filter(|(_, _, summary)| summary.contains("panicked") || summary.contains("bug")).collect();
-        assert!(bugs.is_empty(), "{bugs:?}");
-        told.extend(endings.iter().map(|(step, ending, summary)| format!("{step} {ending}: {}", short(summary))));
-        assert!(!canary(&fleet, CALAMITY), "{}: a shell was fooled\n{}", row.name, told.join("\n"));
+    for (name, count) in attacks.into_iter().filter(|(_, count)| *count > 0) {
+        let target = format!("attack-{name}");
+        let ran = fleet.build(&[target.as_str(), "--json", "-k"]);
+        let events = ran.lines();
+        let hostile = events.iter().filter(|event| {
+            let step = event["step"].as_str().unwrap_or_default();
+            event["event"] == "action-finished" && step.starts_with(&format!("{target}/")) && !step.contains(" (refresh ")
+        });
+        let word = |event: &Json, key: &str| event[key].as_str().unwrap_or_default().to_owned();
+        let endings: Vec<String> =
+            hostile.map(|event| format!("{} {}: {}", word(event, "step"), word(event, "ending"), short(&word(event, "summary")))).collect();
+        assert_eq!(endings.len(), count, "{name}: every hostile call has an end\n{}\n{}", endings.join("\n"), short(&ran.to_string()));
+        let bugs: Vec<&String> = endings.iter().filter(|line| line.contains("panicked") || line.contains("arguments: ")).collect();
+        assert!(bugs.is_empty(), "{bugs:#?}");
+        told.extend(endings);
     }
-    // Nothing with a NUL in it reaches a program, so no such call may be done.
+    assert!(told.len() > 300, "{}", told.len());
+    // Nothing with a NUL in it reaches a program, so no such call may have worked.
     let done: Vec<&String> = told.iter().filter(|line| line.contains("-nul") && line.contains(" done: ")).collect();
     assert!(done.is_empty(), "{done:#?}");
+    let exec =
+        |command: &str| drop(fleet.build(&["testVmSsh.exec", "-i", "vmName=calamity", "-i", &format!("command={command}")]).exits(0));
+    exec("touch /tmp/pmx-after");
+    let files = files_with(&fleet, "/tmp/pmx-after");
+    assert!(!files.contains(&format!("\"{CANARY}\":")), "a shell was fooled by one of\n{}", told.join("\n"));
     // The canary sings where a command is meant to be one.
-    let command = format!("command=true; touch {CANARY}");
-    fleet.build(&["testVmSsh.exec", "-i", "vmName=calamity", "-i", &command]).exits(0);
-    fleet.inside_once(CALAMITY, "the canary is there", |_| canary(&fleet, CALAMITY));
-    if let Ok(path) = std::env::var("PMX_HOSTILE_REPORT") {
-        std::fs::write(path, told.join("\n")).expect("the report can be written");
-    }
+    exec(&format!("true; touch {CANARY}"));
+    files_with(&fleet, CANARY);
 }
 
 fn short(text: &str) -> String {
-    text.chars().take(2000).collect()
+    text.chars().take(300).collect()
 }

@@ -8,6 +8,7 @@
 pub mod build;
 pub mod describe;
 pub mod front;
+pub mod gc;
 pub mod history;
 pub mod init;
 pub mod log;

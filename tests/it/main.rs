@@ -1,6 +1,7 @@
 //! The one integration binary: the real `pmx` in a sandbox, and the real components it works on.
 #![expect(clippy::disallowed_methods, reason = "tests own files, processes, the environment and the clock of their sandbox")]
 
+mod care;
 mod commands;
 mod faults;
 mod fleet;

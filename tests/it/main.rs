@@ -20,3 +20,5 @@ mod real_smoke;
 mod real_types;
 mod sandbox;
 mod secrets;
+mod spellings;
+mod workflows;

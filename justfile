@@ -34,6 +34,10 @@ advisories:
 fmt:
     cargo fmt --all
 
+# Measures against peers on real components, release build: `just bench upload --json`.
+bench NAME *ARGS:
+    cargo bench --locked --bench {{ NAME }} -- {{ ARGS }}
+
 # Runs pmx against the practice fleet: `just lab build stop-calamity`.
 lab *ARGS:
     cargo run --locked --quiet -- --profile lab {{ ARGS }}

@@ -78,6 +78,12 @@ const INVENTORY: &[Inventory] = &[
         &["server"],
     ),
     ("nginx/stream", &["sshHost", "sshUser", "sshPort", "streamDir"], &[("configure", &["vmName", "targetIp", "portMap"])], &["proxy"]),
+    (
+        "pmx/repo",
+        &["sshHost", "sshUser", "sshPort", "remoteDir"],
+        &[("syncCode", &["excludes"]), ("syncBinary", &["binaryName", "remotePath", "sourceDir"]), ("syncSecrets", &["folder"])],
+        &["repo"],
+    ),
     ("tailscale/node", &["sshHost", "sshUser", "sshPort"], &[("install", &["authKey"])], &["result"]),
     (
         "terraria/server",
@@ -85,7 +91,12 @@ const INVENTORY: &[Inventory] = &[
         &[("say", &["message"]), ("warnShutdown", &["seconds"]), ("status", &[])],
         &["server"],
     ),
-    ("alpine/install", &["sshHost", "sshUser", "sshPort"], &[("install", &["hostname", "password", "disk", "force"])], &["result"]),
+    (
+        "alpine/install",
+        &["sshHost", "sshUser", "sshPort"],
+        &[("install", &["hostname", "password", "disk", "force", "timeout"])],
+        &["result"],
+    ),
     ("alpine/overlay", &["sshHost", "sshUser", "sshPort"], &[("deployApkovl", &["tftpHost", "tftpPath"])], &["overlay"]),
 ];
 
@@ -119,6 +130,7 @@ fn attributes_are_the_inventorys() {
         ("docker/compose", "result", &["services"]),
         ("minecraft/server", "server", &["serverRunning", "serverReady", "online", "max", "players", "version"]),
         ("nginx/stream", "proxy", &["ports", "file", "digest"]),
+        ("pmx/repo", "repo", &["remoteDir", "files", "bytes", "moved", "deleted", "digest", "binaries"]),
         ("tailscale/node", "result", &["tailscaleIp", "dnsName", "state"]),
         ("alpine/overlay", "overlay", &["file", "bytes", "digest", "target"]),
         ("terraria/server", "server", &["serverRunning", "serverReady", "online", "max", "players", "version"]),
@@ -235,6 +247,7 @@ fn a_host_must_be_given_but_may_be_null() {
         "docker/engine",
         "minecraft/server",
         "nginx/stream",
+        "pmx/repo",
         "tailscale/node",
         "terraria/server",
     ]

@@ -57,12 +57,14 @@ pub struct Exec {
     pub deadline: Duration,
     /// How many bytes of each output are kept; the rest is streamed and dropped.
     pub keep: usize,
+    /// What errors call it; otherwise they show its text.
+    pub name: Option<&'static str>,
 }
 
 impl Exec {
     /// `command` with empty input, this deadline, and 1 MiB kept of each output.
     pub const fn new(command: Command, deadline: Duration) -> Self {
-        Self { command, input: Input::Empty, deadline, keep: 1 << 20 }
+        Self { command, input: Input::Empty, deadline, keep: 1 << 20, name: None }
     }
 }
 
@@ -85,6 +87,8 @@ pub type Sink<'a> = &'a (dyn Fn(Stream, &str) + Send + Sync);
 pub enum Content {
     /// A local file, streamed.
     File(PathBuf),
+    /// A local file of which this SHA-256 is known, in hex: another content is not put in place.
+    Known(PathBuf, String),
     /// Bytes in memory.
     Bytes(Vec<u8>),
     /// A secret text.
@@ -100,6 +104,13 @@ pub struct Upload {
     pub dest: String,
     /// Permission bits, `0o600`.
     pub mode: u32,
+}
+
+/// How the names begin under which a file `name` is written before it takes its place. A try that was cut off, and could not come back to clean up, leaves
+/// one behind.
+pub fn beside(name: &str) -> String {
+    let short: String = name.chars().take(40).collect();
+    format!(".{short}.pmx-")
 }
 
 /// What is known of a remote file.

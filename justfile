@@ -12,6 +12,10 @@ check:
 test *ARGS:
     cargo test --locked {{ ARGS }}
 
+# The tests that take minutes: longer walks of what the others walk a part of.
+torture *ARGS:
+    cargo test --locked --release -- --ignored {{ ARGS }}
+
 # Everything that must hold before a change lands; installs what is missing.
 ci:
     bash .ci/run

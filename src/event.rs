@@ -149,6 +149,24 @@ impl fmt::Display for RunState {
     }
 }
 
+/// A run that must go on before another may begin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InTheWay {
+    /// The resource or place where both meet: `fleet/vm/calamity`.
+    pub what: String,
+    /// The run.
+    pub run: RunId,
+    /// Who asked for it, as far as the store tells.
+    pub actor: Option<Actor>,
+    /// The step that acts there, or will first.
+    pub step: String,
+    /// Since when the run holds its leases; none: it waits too, and came first.
+    pub since: Option<Time>,
+    /// The dead run whose unfinished effects it settles.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settles: Option<RunId>,
+}
+
 /// Something that happened in a run. Readers must tolerate new variants: in JSON the name stands in `event`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
@@ -166,8 +184,11 @@ pub enum Event {
     },
     /// All leases of the run are held, or it waits for them.
     Leases {
-        /// What is waited for; empty when all are held.
+        /// What is waited for, and for whom, as a sentence; empty when all are held.
         waiting: String,
+        /// Everybody who is in the way, first come first.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        on: Vec<InTheWay>,
     },
     /// An action began.
     ActionStarted {

@@ -134,7 +134,7 @@ impl Live {
                 }
                 self.whole.inc(1);
             }
-            Event::Leases { waiting } => self.whole.set_message(waiting.clone()),
+            Event::Leases { waiting, .. } => self.whole.set_message(waiting.clone()),
             Event::RunFinished { .. } => self.whole.finish_and_clear(),
             _ => {}
         }
@@ -158,7 +158,7 @@ impl Story {
                 let plural = if *actions == 1 { "" } else { "s" };
                 vec![format!("{} {}: {actions} action{plural}, run {}", self.paint("1", "build"), targets.join(" "), run.short())]
             }
-            Event::Leases { waiting } if !waiting.is_empty() => vec![format!("  … {waiting}")],
+            Event::Leases { waiting, .. } if !waiting.is_empty() => vec![format!("  … {waiting}")],
             Event::Phase { step, phase, deadline } => {
                 if self.phases.insert(step.clone(), phase.clone()).as_ref() == Some(phase) {
                     return Vec::new();

@@ -85,10 +85,6 @@ fn clean(engine: &Engine, failure: Failure) -> Failure {
 }
 
 async fn prepare(engine: &Arc<Engine>, action: &Action, force: bool, began: Time) -> Result<Prepared, Failure> {
-    // The conditions too may read what another run is about to change.
-    if action.call.method.effect.acts() {
-        engine.leases.hold(&mut engine.stop.clone()).await?;
-    }
     freshen(engine, action).await?;
     let values = match evaluate::action(engine, action).await? {
         Evaluation::Not(condition) => return Ok(Prepared::Not(condition)),
@@ -197,6 +193,7 @@ async fn run(engine: &Arc<Engine>, action: &Action, ready: Ready, began: Time) -
     let started = Event::ActionStarted { step: action.step.clone(), call: action.call.name(), why };
     let acts = action.call.method.effect.acts();
     if acts {
+        engine.herald.claims().begun(action.id, &action.step);
         if let Err(error) = engine.herald.record(started).await {
             let done = Done::failed(Failure::bug(format!("the journal cannot be written, so nothing is begun: {error}")), false);
             engine.herald.tell(keep::finished(engine, action, (done.ending, &done.summary), began));

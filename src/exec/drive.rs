@@ -1,18 +1,20 @@
 //! The driver: runs a graph to its end.
 //!
 //! - An action starts when its own predecessors have ended and a slot is free, in all and on its host; lowest id first. There is no other barrier.
+//! - Effects that are ready before the run holds its leases wait in a pen, without a slot: observations go on beside them.
 //! - A broken predecessor means skipping, across every kind of edge; `always` steps run all the same once something before them has acted.
 //! - After a failure nothing new starts unless the run keeps going; what already runs ends.
 //! - The first stop ends starting, the second cancels what runs; methods end their remote work themselves.
 //! - A loop whose list is known only now becomes actions of its own, and its successors wait for those.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use tokio::task::{Id, JoinSet};
 
 use crate::event::{Ending, Event, RunState, Time};
 use crate::exec::act::{self, Done};
+use crate::exec::claims::Claims;
 use crate::exec::engine::{Engine, Stop};
 use crate::exec::evaluate::{self, Items};
 use crate::exec::keep;
@@ -22,6 +24,7 @@ use crate::model::contract::{Failure, FailureKind};
 use crate::plan::expand;
 use crate::plan::graph::{Action, ActionId, Conflict, Edge, Graph};
 use crate::source::Diagnostic;
+use crate::store::words::Commit;
 
 /// How a run went.
 #[derive(Debug)]
@@ -44,6 +47,8 @@ impl Ran {
 enum Answer {
     Done(Done),
     Items(Result<Items, Failure>),
+    /// Whether all leases are held; `false`: nobody needed them any more.
+    Leases(Result<bool, Failure>),
 }
 
 struct Driver {
@@ -51,6 +56,7 @@ struct Driver {
     actions: Vec<Arc<Action>>,
     states: States,
     queue: Queue,
+    pen: Pen,
     running: JoinSet<Answer>,
     ids: HashMap<Id, (ActionId, Time)>,
     ended: BTreeMap<ActionId, (Ending, String)>,
@@ -59,15 +65,27 @@ struct Driver {
     cut: bool,
 }
 
+/// Effects that are ready before the run holds its leases.
+#[derive(Default)]
+struct Pen {
+    waiting: BTreeSet<ActionId>,
+    /// The task that asks for them.
+    asking: Option<Id>,
+    /// They are held: effects may start.
+    open: bool,
+}
+
 /// Runs every action of `graph` that may run.
 pub async fn drive(engine: Arc<Engine>, graph: Graph) -> Ran {
     let states = States::new(graph.actions.len(), waits(&graph.actions, &graph.edges, 0));
     let queue = Queue::new(engine.settings.jobs, engine.settings.per_host);
+    *engine.herald.claims() = Claims::of(&graph.actions);
     let mut driver = Driver {
         engine,
         actions: graph.actions.into_iter().map(Arc::new).collect(),
         states,
         queue,
+        pen: Pen::default(),
         running: JoinSet::new(),
         ids: HashMap::new(),
         ended: BTreeMap::new(),
@@ -92,6 +110,7 @@ pub async fn drive(engine: Arc<Engine>, graph: Graph) -> Ran {
         if failed == 0 && !driver.failures.is_empty() {
             driver.look_again(*stop.borrow_and_update());
         }
+        driver.give_back();
     }
     driver.finish()
 }
@@ -131,7 +150,48 @@ impl Driver {
         let action = Arc::clone(&self.actions[id.index()]);
         match self.refusal(id, &action, stop) {
             Some(reason) => self.skip(id, &action, &reason),
+            None if action.call.method.effect.acts() && !self.pen.open => self.hold(id),
             None => self.queue.push(id, host(&action)),
+        }
+    }
+
+    /// Keeps an effect until the run holds its leases; asks for them unless that is done already.
+    fn hold(&mut self, id: ActionId) {
+        self.pen.waiting.insert(id);
+        if self.pen.asking.is_none() {
+            let engine = Arc::clone(&self.engine);
+            let asking = self.running.spawn(async move { Answer::Leases(engine.leases.hold(&engine).await) });
+            self.pen.asking = Some(asking.id());
+        }
+    }
+
+    /// The run holds its leases, or does not get them.
+    fn leased(&mut self, result: Result<bool, Failure>) {
+        self.pen.asking = None;
+        self.pen.open = matches!(result, Ok(true));
+        let stop = *self.engine.stop.borrow();
+        for id in std::mem::take(&mut self.pen.waiting) {
+            let action = Arc::clone(&self.actions[id.index()]);
+            match &result {
+                Ok(_) => self.admit(id, stop),
+                Err(failure) => {
+                    self.states.start(id);
+                    let done = Done::failed(failure.clone(), false);
+                    let now = self.engine.wire.clock.now();
+                    self.engine.herald.tell(keep::finished(&self.engine, &action, (done.ending, &done.summary), now));
+                    self.end(id, &action, done);
+                }
+            }
+        }
+    }
+
+    /// What the actions that have just ended needed last is given back: most of it went with their own transactions, this is for those without one.
+    fn give_back(&mut self) {
+        let wanted = self.pen.open || self.pen.asking.is_some();
+        if wanted && self.engine.herald.claims().spent() {
+            let herald = self.engine.herald.clone();
+            // Should it fail, the next transaction carries it.
+            tokio::spawn(async move { drop(herald.commit(|_| Ok(Commit::default())).await) });
         }
     }
 
@@ -139,6 +199,15 @@ impl Driver {
     fn look_again(&mut self, stop: Stop) {
         for (id, _) in self.queue.drain() {
             self.admit(id, stop);
+        }
+        // A stop ends the wait by itself, with a reason that names whom it was for.
+        if stop == Stop::No && self.pen.asking.is_some() {
+            for id in std::mem::take(&mut self.pen.waiting) {
+                self.admit(id, stop);
+            }
+            if self.pen.waiting.is_empty() {
+                self.engine.leases.give_up();
+            }
         }
     }
 
@@ -172,6 +241,7 @@ impl Driver {
             seconds: 0.0,
         });
         self.ended.insert(id, (Ending::Skipped, summary));
+        self.engine.herald.claims().ended(id);
         let forgiven = action.flow.options.optional && self.states.inherited(id).forgivable;
         let verdict = if forgiven { Verdict::OptionalBroken } else { Verdict::Broken };
         self.states.end(id, Ending::Skipped, &verdict(reason.to_owned()), false);
@@ -191,15 +261,19 @@ impl Driver {
 
     fn take(&mut self, joined: Result<(Id, Answer), tokio::task::JoinError>) {
         let (task, answer) = match joined {
+            Ok((_, Answer::Leases(result))) => return self.leased(result),
             Ok((task, answer)) => (task, Ok(answer)),
             Err(error) => (error.id(), Err(error)),
         };
-        let Some((id, began)) = self.ids.remove(&task) else { return };
+        let Some((id, began)) = self.ids.remove(&task) else {
+            return self.leased(Err(Failure::bug("the runner panicked while it waited for leases")));
+        };
         self.queue.done(id);
         let action = Arc::clone(&self.actions[id.index()]);
         let (done, told) = match answer {
             Ok(Answer::Done(done)) => (done, true),
             Ok(Answer::Items(items)) => (self.looped(id, &action, items), false),
+            Ok(Answer::Leases(_)) => return,
             // Methods are caught where they are called, so this is pmx itself.
             Err(error) => (Done::failed(Failure::bug(format!("the runner panicked: {error}")), true), false),
         };
@@ -212,6 +286,9 @@ impl Driver {
     fn end(&mut self, id: ActionId, action: &Action, done: Done) {
         let cancelled = done.ending == Ending::Cancelled;
         self.cut |= cancelled;
+        if !(done.effect_begun && done.failure.as_ref().is_some_and(keep::lingers)) {
+            self.engine.herald.claims().ended(id);
+        }
         let verdict = match &done.failure {
             None => Verdict::Fine,
             Some(_) => {
@@ -245,6 +322,7 @@ impl Driver {
         self.states.extend(count, waits(&graph.actions, &graph.edges, first));
         let ids: Vec<ActionId> = (first..).take(count).map(ActionId).collect();
         self.states.adopt(id, &ids);
+        self.engine.herald.claims().adopt(id, &ids);
         let moved = |action: Action| Arc::new(Action { id: ActionId(first + action.id.0), ..action });
         self.actions.extend(graph.actions.into_iter().map(moved));
         let plural = if count == 1 { "" } else { "s" };

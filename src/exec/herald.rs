@@ -3,8 +3,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::event::{Event, Stamped};
+use crate::exec::claims::Claims;
 use crate::exec::keeper::Keeper;
 use crate::name::RunId;
+use crate::plan::graph::ActionId;
 use crate::secret::Redactor;
 use crate::store::Store;
 use crate::store::words::{Commit, StoreError, Version};
@@ -22,12 +24,13 @@ pub struct Herald {
     listener: Listener,
     keeper: Keeper,
     pending: Arc<Mutex<Vec<Stamped>>>,
+    claims: Arc<Mutex<Claims>>,
 }
 
 impl Herald {
     /// A herald of `run`.
     pub fn new(run: RunId, keeper: Keeper, clock: Arc<dyn Clock>, redactor: Redactor, listener: Listener) -> Self {
-        Self { run, clock, redactor, listener, keeper, pending: Arc::default() }
+        Self { run, clock, redactor, listener, keeper, pending: Arc::default(), claims: Arc::default() }
     }
 
     /// Something happened. It reaches the journal with the next transaction of the run.
@@ -60,6 +63,15 @@ impl Herald {
         &self,
         build: impl FnOnce(&mut dyn Store) -> Result<(Commit, Vec<Event>), StoreError> + Send + 'static,
     ) -> Result<Vec<Version>, StoreError> {
+        self.commit_ending(None, build).await
+    }
+
+    /// The same as the last transaction of the effect `ends`: what nobody in the run needs after it is given back, neither before it nor later.
+    pub async fn commit_ending(
+        &self,
+        ends: Option<ActionId>,
+        build: impl FnOnce(&mut dyn Store) -> Result<(Commit, Vec<Event>), StoreError> + Send + 'static,
+    ) -> Result<Vec<Version>, StoreError> {
         let herald = self.clone();
         let job = move |store: &mut dyn Store| {
             let (mut commit, events) = build(store)?;
@@ -67,7 +79,17 @@ impl Herald {
             let lines = std::mem::take(&mut *herald.waiting());
             let told: Vec<Stamped> = events.into_iter().map(|event| herald.stamp(event)).collect();
             commit.journal = Some((herald.run.clone(), lines.iter().chain(&told).cloned().collect()));
+            let (ended, change) = {
+                let mut claims = herald.claims();
+                (ends.map(|id| (id, claims.ended(id))), claims.take_change())
+            };
+            commit.leases = commit.leases.or_else(|| (!change.is_empty()).then(|| (herald.run.clone(), change.clone())));
             let result = store.commit(commit);
+            if result.is_err() {
+                let mut claims = herald.claims();
+                claims.put_back(change);
+                ended.into_iter().for_each(|(id, needed)| claims.revive(id, needed));
+            }
             match &result {
                 Ok(_) => told.iter().for_each(|stamped| (herald.listener)(stamped)),
                 // The lines happened all the same: they go into the next transaction, in front.
@@ -76,6 +98,11 @@ impl Herald {
             result
         };
         self.keeper.call(job).await
+    }
+
+    /// The run's claims: they change with its transactions.
+    pub fn claims(&self) -> MutexGuard<'_, Claims> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn waiting(&self) -> MutexGuard<'_, Vec<Stamped>> {

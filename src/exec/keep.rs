@@ -9,9 +9,9 @@ use crate::exec::engine::Engine;
 use crate::exec::evaluate::{Machine, Values, uuid};
 use crate::exec::reporter::Reporter;
 use crate::exec::view;
-use crate::model::contract::{Effect, Failure, FailureKind, Instance, Outcome, Writes, Written};
+use crate::model::contract::{Acted, Effect, Failure, FailureKind, Instance, Outcome, Writes, Written};
 use crate::name::{BadName, ResourceName, ResourcePattern};
-use crate::plan::graph::Action;
+use crate::plan::graph::{Action, ActionId};
 use crate::plan::key::Manifest;
 use crate::store::Store;
 use crate::store::words::{ActionRecord, Commit, Made, NewVersion, Output, StoreError, Version};
@@ -196,7 +196,7 @@ pub async fn outcome(engine: &Arc<Engine>, action: &Action, ended: Ended<'_>) ->
             heads: attempt.heads.clone(),
             observes,
         };
-        match engine.herald.commit_telling(move |store| storing.build(store, told)).await {
+        match engine.herald.commit_ending(ends(action, None), move |store| storing.build(store, told)).await {
             Ok(_) => return Ok(summary),
             Err(StoreError::HeadMoved { name, .. }) if observes => outside.push(name),
             Err(StoreError::HeadMoved { .. }) => {}
@@ -317,11 +317,22 @@ pub async fn failed(engine: &Arc<Engine>, action: &Action, lost: Lost<'_>) {
         let log = log.map(|text| store.put_blob(text.as_bytes())).transpose()?;
         Ok((Commit { records: vec![ActionRecord { log, ..base }], ..Commit::default() }, vec![told]))
     };
-    if let Err(error) = engine.herald.commit_telling(commit).await {
+    if let Err(error) = engine.herald.commit_ending(ends(action, Some(lost.failure)), commit).await {
         let message = format!("the failure could not be stored: {error}");
         engine.herald.tell(Event::Warning { step: Some(action.step.clone()), message });
         engine.herald.tell(last);
     }
+}
+
+/// The action as one whose leases end with it. Observations have none, and whoever may have left something at work keeps them to the end of the run.
+fn ends(action: &Action, failure: Option<&Failure>) -> Option<ActionId> {
+    let over = failure.is_none_or(|failure| !lingers(failure));
+    (action.call.method.effect.acts() && over).then_some(action.id)
+}
+
+/// Whether an effect that failed so may still be at work somewhere.
+pub fn lingers(failure: &Failure) -> bool {
+    failure.acted == Acted::Maybe || failure.kind == FailureKind::Cancelled
 }
 
 /// How an action with this failure ended.

@@ -6,6 +6,7 @@
 //! Never: reads files of the project, decides an order, prints
 
 pub mod act;
+pub mod claims;
 pub mod drive;
 pub mod engine;
 pub mod evaluate;
@@ -18,6 +19,7 @@ pub mod queue;
 pub mod refresh;
 pub mod reporter;
 pub mod scope;
+pub mod settle;
 pub mod state;
 pub mod tries;
 pub mod view;

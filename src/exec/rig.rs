@@ -30,6 +30,7 @@ use crate::plan::{Target, lower};
 use crate::secret::{Origin, Redactor, Sealer, Secret};
 use crate::source::{Severity, Source};
 use crate::store::Store;
+use crate::store::lease::{Ask, Change, Request, Standing};
 use crate::store::memory::MemoryStore;
 use crate::store::words::{ActionRecord, Commit, RunRow, StoreError, Version};
 use crate::value::{Map, Value};
@@ -256,10 +257,10 @@ async fn whole(engine: Arc<Engine>, graph: Graph) -> Ran {
     };
     engine.view.keeper.call(move |store| store.begin_run(row)).await.unwrap();
     let ran = drive(Arc::clone(&engine), graph).await;
-    engine.leases.release().await;
     let (run, now) = (engine.who.run.clone(), engine.wire.clock.now());
     let state = Some((run.clone(), ran.state, Some(now)));
-    engine.herald.commit(move |_| Ok(Commit { state, ..Commit::default() })).await.unwrap();
+    let leases = Some((run.clone(), Change { all: true, ..Change::default() }));
+    engine.herald.commit(move |_| Ok(Commit { state, leases, ..Commit::default() })).await.unwrap();
     engine.view.keeper.call(move |store| store.end_run(&run)).await.unwrap();
     ran
 }
@@ -285,6 +286,21 @@ impl Running {
         let heard = |events: &Vec<Stamped>| lines(events).iter().any(|told| told.starts_with(line));
         let waited = tokio::time::timeout(Duration::from_secs(30), events.wait_for(heard)).await.map(drop);
         assert!(waited.is_ok(), "`{line}` never came: {:#?}", self.lines());
+    }
+
+    /// Ends it as a `kill -9` of its process would: its locks are free, and nothing more is written.
+    pub async fn kill(self, rig: &Rig) {
+        let Self { id, engine, ran, .. } = self;
+        ran.abort();
+        soon(ran).await.unwrap_err();
+        drop(engine);
+        let mut store = rig.store.another();
+        soon(async {
+            while store.find_runs(id.as_str()).unwrap()[0].state == RunState::Running {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
     }
 
     /// Waits for the end.
@@ -356,7 +372,7 @@ fn line(event: &Event) -> String {
         Event::Task { step, id } => format!("task {}: {id}", bare(step)),
         Event::Output { step, line, .. } => format!("output {}: {line}", bare(step)),
         Event::Warning { message, .. } => format!("warning {message}"),
-        Event::Leases { waiting } => format!("leases {waiting}"),
+        Event::Leases { waiting, .. } => format!("leases {waiting}"),
         other => format!("{other:?}"),
     }
 }
@@ -512,8 +528,11 @@ passed_on! {
     runs(limit: usize) -> Vec<RunRow>;
     find_runs(part: &str) -> Vec<RunRow>;
     journal(run: &RunId, from: u64, limit: usize) -> Vec<Stamped>;
-    try_lease(run: &RunId) -> Result<(), Option<RunId>>;
-    release_lease(run: &RunId) -> ();
+    lease(ask: &Ask) -> Standing;
+    leave(run: &RunId) -> ();
+    settled(heir: &RunId, dead: &RunId) -> ();
+    orphan(run: &RunId) -> ();
+    requests() -> Vec<Request>;
     pin(identity: &str) -> Option<String>;
     set_pin(identity: &str, key: Option<&str>) -> ();
 }

@@ -27,6 +27,7 @@ use crate::plan::{Target, inputs, lower};
 use crate::secret::Redactor;
 use crate::source::{Diagnostic, Fault, Severity};
 use crate::store::Store;
+use crate::store::lease::Change;
 use crate::store::words::{Commit, RunRow, StoreError};
 use crate::value::{Map, Value};
 
@@ -181,7 +182,6 @@ async fn begin(keeper: &Keeper, asked: &Asked, (graph, inputs): (&Graph, &Map), 
 
 /// The last transaction of a run, and the end of its lock.
 async fn finish(engine: &Arc<Engine>, ran: &Ran) -> Result<(), StoreError> {
-    engine.leases.release().await;
     let counts = [Ending::Done, Ending::Unchanged, Ending::Fresh, Ending::Skipped, Ending::Failed, Ending::Cancelled];
     let count = |ending: &Ending| {
         let name = format!("{ending:?}").to_lowercase();
@@ -191,7 +191,8 @@ async fn finish(engine: &Arc<Engine>, ran: &Ran) -> Result<(), StoreError> {
     let summary = Value::Map(counts.iter().map(count).collect());
     engine.herald.tell(Event::RunFinished { run: run.clone(), state: ran.state, summary });
     let state = Some((run.clone(), ran.state, Some(engine.wire.clock.now())));
-    engine.herald.commit(move |_| Ok(Commit { state, ..Commit::default() })).await?;
+    let leases = Some((run.clone(), Change { all: true, ..Change::default() }));
+    engine.herald.commit(move |_| Ok(Commit { state, leases, ..Commit::default() })).await?;
     engine.view.keeper.call(move |store| store.end_run(&run)).await
 }
 

@@ -11,18 +11,18 @@ use crate::event::{Ending, Event, RunState, Stamped, Time};
 use crate::name::{Actor, ResourceName, ResourcePattern, RunId};
 
 /// A place where stores are: each `open` is another process on the same store.
-trait Bench {
+pub(super) trait Bench {
     fn open(&self) -> Box<dyn Store>;
 }
 
-struct InMemory(MemoryStore);
+pub(super) struct InMemory(pub MemoryStore);
 impl Bench for InMemory {
     fn open(&self) -> Box<dyn Store> {
         Box::new(self.0.another())
     }
 }
 
-struct InDirectory(tempfile::TempDir);
+pub(super) struct InDirectory(pub tempfile::TempDir);
 impl Bench for InDirectory {
     fn open(&self) -> Box<dyn Store> {
         Box::new(DirStore::open_or_create(&self.0.path().join("store")).unwrap())
@@ -40,6 +40,8 @@ macro_rules! scenarios {
     };
 }
 
+pub(super) use scenarios;
+
 scenarios![
     a_chain_grows_link_by_link,
     a_lost_swap_names_both_versions,
@@ -52,7 +54,6 @@ scenarios![
     runs_are_listed_and_found_by_either_end,
     a_run_whose_holder_died_is_interrupted,
     a_run_is_begun_once,
-    the_lease_has_one_holder_and_survives_nobody,
     pins_are_set_replaced_and_removed,
     strange_names_keep_apart_and_in_order,
     names_that_do_not_read_back_are_refused,
@@ -118,7 +119,7 @@ fn record(key: &[u8], subject: &str, ending: Ending, run: u64) -> ActionRecord {
 }
 
 pub(super) fn line(text: &str, at: i64) -> Stamped {
-    Stamped { at: Time(at), event: Event::Leases { waiting: text.to_owned() } }
+    Stamped { at: Time(at), event: Event::Warning { step: None, message: text.to_owned() } }
 }
 
 /// Appends to the chain of `resource`, whatever its head is.
@@ -175,6 +176,7 @@ fn a_commit_is_all_or_nothing(bench: &dyn Bench) {
         records: vec![record(b"key", "fleet.stop vm/a", Ending::Done, 1)],
         journal: Some((run_id(1), vec![line("x", 1)])),
         state: Some((run, RunState::Succeeded, Some(Time(9)))),
+        leases: None,
     };
     let lost = new_version("fleet/vm/b", b"b2", None, 2);
     assert!(matches!(store.commit(commit(lost, run_id(1))), Err(StoreError::HeadMoved { .. })));
@@ -345,22 +347,6 @@ fn a_run_is_begun_once(bench: &dyn Bench) {
     let refused = other.begin_run(run_row(1, 5)).unwrap_err();
     assert!(refused.to_string().contains("there is a run of that id"), "{refused}");
     assert_eq!(other.runs(1).unwrap()[0], RunRow { state: RunState::Interrupted, ..run_row(1, 1) });
-}
-
-fn the_lease_has_one_holder_and_survives_nobody(bench: &dyn Bench) {
-    let (mut mine, mut other) = (bench.open(), bench.open());
-    assert_eq!(mine.try_lease(&run_id(1)).unwrap(), Ok(()));
-    assert_eq!(mine.try_lease(&run_id(1)).unwrap(), Ok(()), "taken again by its holder");
-    assert_eq!(mine.try_lease(&run_id(2)).unwrap(), Err(Some(run_id(1))));
-    assert_eq!(other.try_lease(&run_id(3)).unwrap(), Err(Some(run_id(1))));
-    other.release_lease(&run_id(1)).unwrap();
-    mine.release_lease(&run_id(2)).unwrap();
-    assert_eq!(other.try_lease(&run_id(3)).unwrap(), Err(Some(run_id(1))), "only the holder gives it back");
-    mine.release_lease(&run_id(1)).unwrap();
-    assert_eq!(other.try_lease(&run_id(3)).unwrap(), Ok(()));
-    assert_eq!(mine.try_lease(&run_id(1)).unwrap(), Err(Some(run_id(3))));
-    drop(other);
-    assert_eq!(mine.try_lease(&run_id(1)).unwrap(), Ok(()), "the dead hold nothing");
 }
 
 fn pins_are_set_replaced_and_removed(bench: &dyn Bench) {

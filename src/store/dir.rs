@@ -4,7 +4,7 @@
 //! FORMAT            an integer, written last when a store is made
 //! objects/ab/cdef…  blobs over 4 KiB
 //! index.db          everything else
-//! runs/             one lock file per live run, and the lease
+//! runs/             one lock file per live run, and the one of those who keep blobs
 //! ```
 #![expect(clippy::disallowed_methods, reason = "owns the store's directory")]
 
@@ -14,16 +14,18 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use super::blob::{LARGEST, Objects, SMALL, io, sync_directory, temporary};
+use super::lease::{Ask, Request, Standing};
+use super::queue::Watch;
 use super::run_lock::Locks;
 use super::schema::Index;
 use super::words::{ActionRecord, Commit, RunRow, StoreError, Version};
-use super::{Store, admit};
+use super::{Store, admit, queue};
 use crate::digest::Digest;
 use crate::event::{RunState, Stamped, Time};
 use crate::name::{ResourceName, ResourcePattern, RunId};
 
-/// The format of a store's directory. A store of a higher one is refused; lower ones do not exist.
-pub const FORMAT: u32 = 1;
+/// The format of a store's directory; a store of another one is refused. 1 had one lock for the whole store: the two would not see each other's leases.
+pub const FORMAT: u32 = 2;
 
 /// How many bytes of small blobs wait for the next transaction at most.
 const PENDING: usize = 1 << 20;
@@ -39,6 +41,8 @@ pub struct DirStore {
     pending_bytes: usize,
     /// Blob files written since the last transaction: were they marked as dropped, they are no longer.
     written: Vec<Digest>,
+    /// The last look at the queue.
+    watch: Option<Watch>,
 }
 
 impl DirStore {
@@ -63,6 +67,7 @@ impl DirStore {
             pending: BTreeMap::new(),
             pending_bytes: 0,
             written: Vec::new(),
+            watch: None,
         }))
     }
 
@@ -104,6 +109,7 @@ impl DirStore {
         self.pending.clear();
         self.written.clear();
         self.pending_bytes = 0;
+        self.watch = None;
         Ok(result)
     }
 
@@ -219,8 +225,9 @@ impl Store for DirStore {
 
     fn commit(&mut self, commit: Commit) -> Result<Vec<Version>, StoreError> {
         admit::commit(&commit)?;
-        let Commit { versions, sealed, records, journal, state } = commit;
-        let nothing = versions.is_empty() && sealed.is_empty() && records.is_empty() && journal.is_none() && state.is_none();
+        let Commit { versions, sealed, records, journal, state, leases } = commit;
+        let rows = versions.is_empty() && sealed.is_empty() && records.is_empty();
+        let nothing = rows && journal.is_none() && state.is_none() && leases.is_none();
         if nothing && self.pending.is_empty() && self.written.is_empty() {
             return Ok(Vec::new());
         }
@@ -236,6 +243,9 @@ impl Store for DirStore {
             }
             if let Some((run, state, ended)) = &state {
                 rows.set_state(run, *state, *ended)?;
+            }
+            if let Some((run, change)) = &leases {
+                rows.change_leases(run, change)?;
             }
             Ok(appended)
         })
@@ -284,12 +294,27 @@ impl Store for DirStore {
         self.index.rows().journal(run, from, limit)
     }
 
-    fn try_lease(&mut self, run: &RunId) -> Result<Result<(), Option<RunId>>, StoreError> {
-        self.locks.try_lease(run)
+    fn lease(&mut self, ask: &Ask) -> Result<Standing, StoreError> {
+        queue::ask(&mut self.index, &self.locks, &mut self.watch, ask)
     }
 
-    fn release_lease(&mut self, run: &RunId) -> Result<(), StoreError> {
-        self.locks.release_lease(run)
+    fn leave(&mut self, run: &RunId) -> Result<(), StoreError> {
+        self.watch = None;
+        self.index.write(|rows| rows.leave(run))
+    }
+
+    fn settled(&mut self, heir: &RunId, dead: &RunId) -> Result<(), StoreError> {
+        self.watch = None;
+        self.index.write(|rows| rows.settled(heir, dead))
+    }
+
+    fn orphan(&mut self, run: &RunId) -> Result<(), StoreError> {
+        self.watch = None;
+        self.index.write(|rows| rows.orphan(run))
+    }
+
+    fn requests(&mut self) -> Result<Vec<Request>, StoreError> {
+        self.index.rows().requests()
     }
 
     fn pin(&mut self, identity: &str) -> Result<Option<String>, StoreError> {

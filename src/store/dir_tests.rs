@@ -9,11 +9,12 @@ use std::process::{Child, Command, Stdio};
 
 use super::conformance::{append, line, name, new_version, run_id, run_row};
 use super::dir::DirStore;
+use super::lease::{Ask, Claim, Spot, Standing};
 use super::verify::{Damage, verify};
 use super::words::{Commit, StoreError};
 use super::{Store, admit};
 use crate::digest::Digest;
-use crate::event::RunState;
+use crate::event::{RunState, Time};
 
 fn fresh() -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
@@ -40,9 +41,11 @@ fn looking_for_a_store_makes_none() {
 fn another_format_is_refused_with_path_and_numbers() {
     let (_directory, root) = fresh();
     drop(DirStore::open_or_create(&root).unwrap());
-    for (text, found) in [("2\n", "2"), ("", ""), ("one", "one"), ("-1", "-1")] {
+    let old = ", and an older pmx made this store: use that one, or move the store away to begin a new one";
+    let new = ", and a newer pmx made this store: use that one";
+    for (text, found, kin) in [("1\n", "1", old), ("3\n", "3", new), ("", "", ""), ("one", "one", ""), ("-1", "-1", "")] {
         fs::write(root.join("FORMAT"), text).unwrap();
-        let expected = format!("{} has store format {found}; this pmx reads and writes format 1", root.display());
+        let expected = format!("{} has store format {found}; this pmx reads and writes format 2{kin}", root.display());
         assert_eq!(refusal(&root).to_string(), expected);
         assert!(DirStore::open_or_create(&root).is_err(), "never written over");
     }
@@ -230,7 +233,7 @@ fn committer() {
     let mut store = DirStore::open_or_create(Path::new(&root)).unwrap();
     let me = u64::from(std::process::id());
     store.begin_run(run_row(me, 1)).unwrap();
-    assert!(store.try_lease(&run_id(me)).is_ok());
+    store.lease(&everything(me)).unwrap();
     let mut out = std::io::stdout();
     for number in 0..100_000_i64 {
         let expected = store.head(&name("fleet/vm/a")).unwrap().map(|head| head.digest());
@@ -244,6 +247,13 @@ fn committer() {
             Err(error) => panic!("{error}"),
         }
     }
+}
+
+/// Asks for every VM.
+fn everything(run: u64) -> Ask {
+    let spot = Spot { group: "resource fleet/vm".to_owned(), member: None };
+    let claims = vec![Claim { number: 0, spot, shared: false, step: "all".to_owned() }].into();
+    Ask { run: run_id(run), claims, at: Time(1), wait: true }
 }
 
 fn start_committer(root: &Path) -> Child {
@@ -285,7 +295,10 @@ fn what_was_acknowledged_before_a_kill_is_there_after() {
             verify(&mut store).into_iter().filter(|damage| damage.hurts != [format!("the graph of run {run}")]).collect();
         assert_eq!(damages, []);
         assert_eq!(store.runs(1).unwrap()[0].state, RunState::Interrupted);
-        assert_eq!(store.try_lease(&run_id(7)).unwrap(), Ok(()), "the dead hold nothing");
+        store.begin_run(run_row(7, 1)).unwrap();
+        let Standing::Granted(lefts) = store.lease(&everything(7)).unwrap() else { panic!("the dead hold nothing") };
+        assert_eq!(lefts.iter().map(|left| &left.run).collect::<Vec<_>>(), [&run], "and what they left is known");
+        store.end_run(&run_id(7)).unwrap();
     }
 }
 

@@ -1,10 +1,13 @@
 //! Random sequences of operations give the same answers on both backends.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::Store;
 use super::conformance::{line, name, new_version, run_id, run_row};
 use super::dir::DirStore;
+use super::lease::{Ask, Change, Claim, Spot};
 use super::memory::MemoryStore;
 use super::verify::verify;
 use super::words::{Commit, NewVersion, StoreError};
@@ -13,6 +16,18 @@ use crate::event::{RunState, Time};
 use crate::name::ResourcePattern;
 
 const NAMES: [&str; 5] = ["fleet/vm/a", "fleet/vm/a b", "fleet/vm-x/a", "fleet/vm//etc", "dockerEngine/result/ä"];
+
+/// Claims on members of one spec: `X` is exclusive, `S` shared.
+const CLAIMS: [&str; 6] = ["Xa", "Xa Xb", "Sa", "Sb Xc", "X*", "Sa Sb Sc"];
+
+fn claims_of(text: &str) -> Arc<[Claim]> {
+    let claim = |(number, word): (u32, &str)| {
+        let member = Some(word[1..].to_owned()).filter(|member| member != "*");
+        let spot = Spot { group: "resource fleet/vm".to_owned(), member };
+        Claim { number, spot, shared: word.starts_with('S'), step: word.to_owned() }
+    };
+    (0..).zip(text.split_whitespace()).map(claim).collect()
+}
 
 /// Which head a new version expects.
 #[derive(Clone, Debug)]
@@ -29,8 +44,11 @@ enum Op {
     Blob(usize),
     Begin(u64),
     End(u64),
-    Lease(u64),
-    Release(u64),
+    Lease(u64, usize, bool),
+    Change(u64, u32, bool),
+    Leave(u64),
+    Settled(u64, u64),
+    Orphan(u64),
     Pin(u8, Option<u8>),
     VersionAt(usize, i64),
     Chain(usize, Option<u64>, usize),
@@ -50,8 +68,11 @@ fn op() -> impl Strategy<Value = Op> {
         1 => prop_oneof![Just(0), Just(4096), Just(4097), 0..9000_usize].prop_map(Op::Blob),
         3 => run.clone().prop_map(Op::Begin),
         1 => run.clone().prop_map(Op::End),
-        1 => run.clone().prop_map(Op::Lease),
-        1 => run.clone().prop_map(Op::Release),
+        4 => (run.clone(), 0..CLAIMS.len(), any::<bool>()).prop_map(|(run, claims, wait)| Op::Lease(run, claims, wait)),
+        2 => (run.clone(), 0..3_u32, any::<bool>()).prop_map(|(run, number, used)| Op::Change(run, number, used)),
+        1 => run.clone().prop_map(Op::Leave),
+        1 => (run.clone(), run.clone()).prop_map(|(heir, dead)| Op::Settled(heir, dead)),
+        1 => run.clone().prop_map(Op::Orphan),
         1 => (0..3_u8, proptest::option::of(any::<u8>())).prop_map(|(identity, key)| Op::Pin(identity, key)),
         1 => (0..NAMES.len(), -3..55_i64).prop_map(|(resource, at)| Op::VersionAt(resource, at)),
         1 => (0..NAMES.len(), proptest::option::of(0..6_u64), 0..4_usize).prop_map(|(resource, before, limit)| Op::Chain(resource, before, limit)),
@@ -97,8 +118,18 @@ fn perform(store: &mut dyn Store, op: &Op) -> String {
         Op::Blob(size) => told(store.put_blob(&vec![1; *size])),
         Op::Begin(run) => told(store.begin_run(run_row(*run, i64::try_from(*run % 2).unwrap()))),
         Op::End(run) => told(store.end_run(&run_id(*run))),
-        Op::Lease(run) => told(store.try_lease(&run_id(*run))),
-        Op::Release(run) => told(store.release_lease(&run_id(*run))),
+        Op::Lease(run, claims, wait) => {
+            let ask = Ask { run: run_id(*run), claims: claims_of(CLAIMS[*claims]), at: Time(7), wait: *wait };
+            told(store.lease(&ask))
+        }
+        Op::Change(run, number, used) => {
+            let used_by = if *used { vec![(*number, "another step".to_owned())] } else { Vec::new() };
+            let change = Change { used: used_by, released: if *used { Vec::new() } else { vec![*number] }, all: *number == 2 && *used };
+            told(store.commit(Commit { leases: Some((run_id(*run), change)), ..Commit::default() }))
+        }
+        Op::Leave(run) => told(store.leave(&run_id(*run))),
+        Op::Settled(heir, dead) => told(store.settled(&run_id(*heir), &run_id(*dead))),
+        Op::Orphan(run) => told(store.orphan(&run_id(*run))),
         Op::Pin(identity, key) => {
             let (identity, key) = (identity.to_string(), key.map(|key| key.to_string()));
             format!("{}, before {}", told(store.set_pin(&identity, key.as_deref())), told(store.pin(&identity)))
@@ -113,7 +144,8 @@ fn perform(store: &mut dyn Store, op: &Op) -> String {
 
 /// All that can be read.
 fn everything(store: &mut dyn Store) -> String {
-    let mut all = vec![told(store.heads(None)), told(store.names()), told(store.runs(usize::MAX)), told(store.blob_names())];
+    let mut all =
+        vec![told(store.requests()), told(store.heads(None)), told(store.names()), told(store.runs(usize::MAX)), told(store.blob_names())];
     all.push(told(store.heads(Some(&ResourcePattern::all("fleet", "vm")))));
     for resource in NAMES {
         all.push(told(store.chain(&name(resource), None, usize::MAX)));

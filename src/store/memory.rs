@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::blob::LARGEST;
 use super::chain::moved;
 use super::dir::too_large;
+use super::lease::{Ask, Request, Standing, Table};
 use super::ledger::{FOUND_AT_MOST, never_begun};
 use super::words::{ActionRecord, Commit, NewVersion, RunRow, StoreError, Version};
 use super::{Store, admit};
@@ -34,7 +35,7 @@ struct Shared {
     runs: BTreeMap<RunId, RunRow>,
     journals: BTreeMap<RunId, Vec<String>>,
     locks: BTreeMap<RunId, u64>,
-    lease: Option<(RunId, u64)>,
+    leases: Table,
     pins: BTreeMap<String, String>,
 }
 
@@ -81,7 +82,6 @@ impl Drop for MemoryStore {
         let mut shared = self.shared();
         let handle = self.handle;
         shared.locks.retain(|_, holder| *holder != handle);
-        shared.lease.take_if(|(_, holder)| *holder == handle);
     }
 }
 
@@ -126,6 +126,9 @@ impl Shared {
             && let Some(row) = self.runs.get_mut(&run)
         {
             (row.state, row.ended) = (state, ended);
+        }
+        if let Some((run, change)) = commit.leases {
+            self.leases.change(&run, &change);
         }
     }
 
@@ -269,22 +272,29 @@ impl Store for MemoryStore {
         lines.iter().skip(from).take(limit).map(read).collect()
     }
 
-    fn try_lease(&mut self, run: &RunId) -> Result<Result<(), Option<RunId>>, StoreError> {
-        let handle = self.handle;
+    fn lease(&mut self, ask: &Ask) -> Result<Standing, StoreError> {
         let mut shared = self.shared();
-        match &shared.lease {
-            Some((holder, by)) if *by != handle || holder != run => Ok(Err(Some(holder.clone()))),
-            _ => {
-                shared.lease = Some((run.clone(), handle));
-                Ok(Ok(()))
-            }
-        }
+        let Shared { leases, locks, .. } = &mut *shared;
+        Ok(leases.ask(ask, &|run| locks.contains_key(run)))
     }
 
-    fn release_lease(&mut self, run: &RunId) -> Result<(), StoreError> {
-        let handle = self.handle;
-        self.shared().lease.take_if(|(holder, by)| holder == run && *by == handle);
+    fn leave(&mut self, run: &RunId) -> Result<(), StoreError> {
+        self.shared().leases.leave(run);
         Ok(())
+    }
+
+    fn settled(&mut self, heir: &RunId, dead: &RunId) -> Result<(), StoreError> {
+        self.shared().leases.settled(heir, dead);
+        Ok(())
+    }
+
+    fn orphan(&mut self, run: &RunId) -> Result<(), StoreError> {
+        self.shared().leases.orphan(run);
+        Ok(())
+    }
+
+    fn requests(&mut self) -> Result<Vec<Request>, StoreError> {
+        Ok(self.shared().leases.requests().to_vec())
     }
 
     fn pin(&mut self, identity: &str) -> Result<Option<String>, StoreError> {

@@ -10,8 +10,11 @@ mod blob;
 mod chain;
 pub mod dir;
 pub mod gc;
+pub mod lease;
+mod lease_rows;
 mod ledger;
 pub mod memory;
+mod queue;
 mod run_lock;
 mod schema;
 pub mod verify;
@@ -23,10 +26,15 @@ mod conformance;
 mod dir_tests;
 #[cfg(test)]
 mod equal_tests;
+#[cfg(test)]
+mod lease_model;
+#[cfg(test)]
+mod lease_tests;
 
 use crate::digest::Digest;
 use crate::event::{Stamped, Time};
 use crate::name::{ResourceName, ResourcePattern, RunId};
+use lease::{Ask, Request, Standing};
 use words::{ActionRecord, Commit, RunRow, StoreError, Version};
 
 /// A store. Synchronous; it lives on one thread of its process, and several processes may use one directory at the same time.
@@ -76,10 +84,18 @@ pub trait Store: Send {
     /// The journal of a run from line `from` (0-based), at most `limit` lines.
     fn journal(&mut self, run: &RunId, from: u64, limit: usize) -> Result<Vec<Stamped>, StoreError>;
 
-    /// Tries to take the exclusive lease of this store for `run`; when it is held, says by which run.
-    fn try_lease(&mut self, run: &RunId) -> Result<Result<(), Option<RunId>>, StoreError>;
-    /// Gives the lease back; nothing happens when `run` does not hold it through this handle.
-    fn release_lease(&mut self, run: &RunId) -> Result<(), StoreError>;
+    /// Files the run's request for leases, unless it has one, and says how it stands: granted as a whole, or waiting. To be asked again while it waits; cheap
+    /// then. With `wait` false a request that is not granted is not filed. One transaction.
+    fn lease(&mut self, ask: &Ask) -> Result<Standing, StoreError>;
+    /// Takes the run's request out of the queue, or gives all its leases back; dead runs that it has not settled are left to others.
+    fn leave(&mut self, run: &RunId) -> Result<(), StoreError>;
+    /// `heir` has settled all that the run `dead` left unfinished. Nothing happens when it is not the heir.
+    fn settled(&mut self, heir: &RunId, dead: &RunId) -> Result<(), StoreError>;
+    /// A run goes on under its old id, its lock held anew: what it held when it died is orphaned until somebody is heir of it, as likely as not the run itself
+    /// when it asks again. To be called before it asks.
+    fn orphan(&mut self, run: &RunId) -> Result<(), StoreError>;
+    /// All requests for leases, by ticket.
+    fn requests(&mut self) -> Result<Vec<Request>, StoreError>;
 
     /// The pinned host key (OpenSSH public key line) of this identity.
     fn pin(&mut self, identity: &str) -> Result<Option<String>, StoreError>;

@@ -1,10 +1,9 @@
-//! Lock files of live runs and of the store-wide lease: the kernel frees what a dead process held.
+//! Lock files of live runs: the kernel frees what a dead process held.
 //!
-//! | | begin_run of the same id | `runs` of another process | try_lease |
-//! |---|---|---|---|
-//! | live run (exclusive lock on `<id>.lock`) | refused | its shared probe fails: `running` | no conflict |
-//! | probe (shared lock, for a moment) | cannot meet: the row that is probed for is written after the lock is taken | no conflict | no conflict |
-//! | lease holder (exclusive lock on `lease.lock`) | no conflict | no conflict | refused, its run is read from the file |
+//! | | begin_run of the same id | `runs` and `lease` of another process |
+//! |---|---|---|
+//! | live run (exclusive lock on `<id>.lock`) | refused | its shared probe fails: it lives |
+//! | probe (shared lock, for a moment) | cannot meet: the row that is probed for is written after the lock is taken | no conflict |
 //!
 //! Who keeps blobs holds `keeping.lock` shared until its runs are over; who drops blobs holds it exclusively, is refused while anybody keeps, and is
 //! waited for by those who want to.
@@ -13,7 +12,6 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -29,14 +27,13 @@ const TURN: Duration = Duration::from_millis(20);
 pub(super) struct Locks {
     directory: PathBuf,
     runs: BTreeMap<RunId, File>,
-    lease: Option<(RunId, File)>,
     keeping: Option<File>,
 }
 
 impl Locks {
     /// Locks below `directory`; none is held yet.
     pub fn below(directory: PathBuf) -> Self {
-        Self { directory, runs: BTreeMap::new(), lease: None, keeping: None }
+        Self { directory, runs: BTreeMap::new(), keeping: None }
     }
 
     fn path(&self, run: &RunId) -> PathBuf {
@@ -162,51 +159,11 @@ impl Locks {
         }
         Ok(removed)
     }
-
-    /// Tries to take the lease; when it is held, says by which run, as far as the file tells.
-    pub fn try_lease(&mut self, run: &RunId) -> Result<Result<(), Option<RunId>>, StoreError> {
-        if let Some((holder, _)) = &self.lease {
-            return Ok(if holder == run { Ok(()) } else { Err(Some(holder.clone())) });
-        }
-        let path = self.directory.join("lease.lock");
-        let file = Self::open(&path)?;
-        match file.try_lock() {
-            Ok(()) => {
-                let named = file.set_len(0).and_then(|()| file.write_all_at(run.as_str().as_bytes(), 0));
-                named.map_err(|e| io(format!("write {}", path.display()), &e))?;
-                self.lease = Some((run.clone(), file));
-                Ok(Ok(()))
-            }
-            Err(TryLockError::WouldBlock) => {
-                // Empty for the moment between a holder's lock and its name: then nobody is named.
-                let text = fs::read_to_string(&path).unwrap_or_default();
-                Ok(Err(text.trim().parse().ok()))
-            }
-            Err(TryLockError::Error(e)) => Err(io(format!("lock {}", path.display()), &e)),
-        }
-    }
-
-    /// Gives the lease back if `run` holds it here.
-    pub fn release_lease(&mut self, run: &RunId) -> Result<(), StoreError> {
-        match self.lease.take() {
-            Some((holder, file)) if holder == *run => {
-                let path = self.directory.join("lease.lock");
-                let emptied = file.set_len(0).map_err(|e| io(format!("empty {}", path.display()), &e));
-                unlock(&file);
-                emptied
-            }
-            other => {
-                self.lease = other;
-                Ok(())
-            }
-        }
-    }
 }
 
 impl Drop for Locks {
     fn drop(&mut self) {
         self.runs.values().for_each(unlock);
-        self.lease.iter().for_each(|(_, file)| unlock(file));
         self.rest();
     }
 }

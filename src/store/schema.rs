@@ -8,13 +8,14 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::words::StoreError;
 
 /// The version of the tables below; it stands in `meta`. A change of meaning raises `dir::FORMAT` too.
-const SCHEMA: &str = "1";
+const SCHEMA: &str = "2";
 
 /// How long a transaction waits for one of another process.
 const BUSY: Duration = Duration::from_secs(20);
 
 /// Digests are 32-byte blobs, times milliseconds since 1970, bodies JSON. `versions` is clustered by chain because chains are what is read; the
-/// resource's name stands once, in `heads`, in three columns: their order is the order of names, which that of the joined text is not.
+/// resource's name stands once, in `heads`, in three columns: their order is the order of names, which that of the joined text is not. Tickets of `leases`
+/// are never given twice, so the queue keeps its order whatever is deleted.
 const TABLES: &str = "
 CREATE TABLE meta (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE blobs (digest BLOB NOT NULL UNIQUE, bytes BLOB NOT NULL) STRICT;
@@ -42,6 +43,13 @@ CREATE TABLE runs (
 ) STRICT;
 CREATE INDEX runs_began ON runs (began, run);
 CREATE TABLE journal (run INTEGER NOT NULL, line INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (run, line)) STRICT, WITHOUT ROWID;
+CREATE TABLE leases (ticket INTEGER PRIMARY KEY AUTOINCREMENT, run TEXT NOT NULL, held INTEGER, orphaned INTEGER NOT NULL, heir TEXT) STRICT;
+CREATE UNIQUE INDEX leases_run ON leases (run) WHERE orphaned = 0;
+CREATE TABLE claims (
+    ticket INTEGER NOT NULL, number INTEGER NOT NULL, spots TEXT NOT NULL, member TEXT, shared INTEGER NOT NULL, step TEXT NOT NULL,
+    PRIMARY KEY (ticket, number)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX claims_spots ON claims (spots);
 CREATE TABLE pins (identity TEXT NOT NULL PRIMARY KEY, key TEXT NOT NULL) STRICT, WITHOUT ROWID;
 ";
 

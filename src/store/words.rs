@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{Digest, Fields};
 use crate::event::{Ending, RunState, Stamped, Time};
 use crate::name::{Actor, ResourceName, RunId};
+use crate::store::lease::Change;
 
 /// One link of a resource's chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +85,8 @@ pub struct Commit {
     pub journal: Option<(RunId, Vec<Stamped>)>,
     /// The state a run has from now on, with its end time unless it is still running.
     pub state: Option<(RunId, RunState, Option<Time>)>,
+    /// What becomes of a run's leases; nothing happens for what it does not hold.
+    pub leases: Option<(RunId, Change)>,
 }
 
 /// What an action did: one row per action per run.
@@ -159,6 +162,15 @@ pub struct RunRow {
     pub version: String,
 }
 
+/// Which of two formats is older, and what to do. Nothing is converted in passing: an older pmx may still be at work on it.
+fn kin(found: &str, known: u32) -> &'static str {
+    match found.parse::<u32>() {
+        Ok(found) if found > known => ", and a newer pmx made this store: use that one",
+        Ok(found) if found > 0 => ", and an older pmx made this store: use that one, or move the store away to begin a new one",
+        _ => "",
+    }
+}
+
 /// What can go wrong in a store.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum StoreError {
@@ -187,7 +199,7 @@ pub enum StoreError {
         what: String,
     },
     /// The directory was written by another format.
-    #[error("{path} has store format {found}; this pmx reads and writes format {known}")]
+    #[error("{path} has store format {found}; this pmx reads and writes format {known}{}", kin(.found, *.known))]
     Format {
         /// The store's directory.
         path: String,

@@ -10,6 +10,7 @@ mod interrupt;
 mod kill;
 mod lab_profile;
 mod lab_transcripts;
+mod leases;
 mod lifecycle;
 mod main_job;
 mod mistakes;

@@ -239,6 +239,8 @@ pub enum Event {
     RunResumed {
         /// Its id.
         run: RunId,
+        /// What was asked for, as typed.
+        targets: Vec<String>,
         /// Who asked.
         actor: Actor,
         /// Actions that are not repeated.

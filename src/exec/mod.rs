@@ -14,10 +14,12 @@ pub mod herald;
 pub mod keep;
 pub mod keeper;
 pub mod lease;
+pub mod past;
 pub mod queue;
 pub mod refresh;
 pub mod reporter;
 pub mod scope;
+pub mod settle;
 pub mod state;
 pub mod tries;
 pub mod view;
@@ -34,6 +36,8 @@ mod lease_tests;
 mod life_tests;
 #[cfg(test)]
 mod order_tests;
+#[cfg(test)]
+mod resume_tests;
 #[cfg(test)]
 mod rig;
 #[cfg(test)]

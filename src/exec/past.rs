@@ -8,15 +8,18 @@
 //! | an end that leaves nobody knows what | in doubt | looks or asks |
 //! | a start without an end | in doubt | looks or asks |
 //!
-//! The last start or end of a step counts: a run may be resumed more than once.
+//! The last start or end of a step counts. A run may be resumed more than once: an end without a start in the same life ends no doubt of an earlier one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::event::{Ending, Event, Left, Stamped, Time};
+use crate::name::RunId;
 use crate::plan::expand;
 use crate::plan::graph::{Action, Graph};
 use crate::source::Diagnostic;
+use crate::store::Store;
+use crate::store::words::StoreError;
 use crate::value::Value;
 
 /// How an action stands.
@@ -47,7 +50,9 @@ struct Step {
     standing: Standing,
     /// Whether it ever began.
     begun: bool,
-    /// Remote tasks of its last try.
+    /// Whether it has not begun since the run was last resumed.
+    earlier: bool,
+    /// Remote tasks of all its tries.
     tasks: Vec<String>,
 }
 
@@ -69,12 +74,11 @@ impl Past {
     /// The one function that changes what is known.
     fn take(&mut self, line: &Stamped) {
         match &line.event {
+            Event::RunResumed { .. } => self.steps.values_mut().for_each(|known| known.earlier = true),
             Event::ActionStarted { step, .. } => {
                 let known = self.steps.entry(step.clone()).or_default();
-                // A try that is called again for the sake of looking keeps the tasks of the one before: they may still run.
-                let in_doubt = matches!(known.standing, Standing::Doubt { .. });
-                let tasks = if in_doubt { std::mem::take(&mut known.tasks) } else { Vec::new() };
-                *known = Step { standing: Standing::Doubt { since: line.at, why: None }, begun: true, tasks };
+                (known.begun, known.earlier) = (true, false);
+                known.standing = Standing::Doubt { since: line.at, why: None };
             }
             Event::Task { step, id } => {
                 let known = self.steps.entry(step.clone()).or_default();
@@ -85,13 +89,13 @@ impl Past {
             Event::ActionFinished { step, ending, summary, left, .. } => {
                 let known = self.steps.entry(step.clone()).or_default();
                 let since = if let Standing::Doubt { since, .. } = known.standing { since } else { line.at };
-                known.standing = match left {
-                    None => Standing::Ended { ending: *ending, summary: summary.clone() },
-                    // A try that did not get to its start ends nothing that was in doubt before.
-                    Some(Left::All) if matches!(known.standing, Standing::Doubt { why: Some(_), .. }) => known.standing.clone(),
-                    Some(Left::All) => Standing::Never,
-                    Some(Left::Unclear) => Standing::Doubt { since, why: Some(summary.clone()) },
-                };
+                match left {
+                    None => known.standing = Standing::Ended { ending: *ending, summary: summary.clone() },
+                    Some(Left::Unclear) => known.standing = Standing::Doubt { since, why: Some(summary.clone()) },
+                    // What was not tried in this life ends no doubt of an earlier one.
+                    Some(Left::All) if known.earlier => {}
+                    Some(Left::All) => known.standing = Standing::Never,
+                }
             }
             Event::LoopExpanded { step, items } => drop(self.items.insert(step.clone(), items.clone())),
             _ => {}
@@ -109,10 +113,16 @@ impl Past {
         self.steps.get(step).is_some_and(|known| known.begun)
     }
 
-    /// The remote tasks that an action in doubt had begun, in their order.
+    /// The remote tasks that an action had begun and that may still run, in their order.
     pub fn tasks(&self, step: &str) -> &[String] {
-        let in_doubt = |known: &&Step| matches!(known.standing, Standing::Doubt { .. });
-        self.steps.get(step).filter(in_doubt).map_or(&[], |known| &known.tasks)
+        let open = |known: &&Step| !matches!(known.standing, Standing::Ended { .. });
+        self.steps.get(step).filter(open).map_or(&[], |known| &known.tasks)
+    }
+
+    /// The steps that began and of which nobody knows whether they acted, with the tasks that they had begun.
+    pub fn doubts(&self) -> impl Iterator<Item = (&str, &[String])> {
+        let in_doubt = self.steps.iter().filter(|(_, known)| matches!(known.standing, Standing::Doubt { .. }));
+        in_doubt.map(|(step, known)| (step.as_str(), known.tasks.as_slice()))
     }
 
     /// The items that a loop became, if it did.
@@ -130,6 +140,23 @@ impl Past {
             }
         }
         Ok(all)
+    }
+}
+
+/// Journal lines that are read at once.
+const PAGE: usize = 5000;
+
+/// The whole journal of a run.
+pub fn journal(store: &mut dyn Store, run: &RunId) -> Result<Vec<Stamped>, StoreError> {
+    let mut lines: Vec<Stamped> = Vec::new();
+    // Bounded by the journal: each page begins behind the one before.
+    loop {
+        let page = store.journal(run, lines.len() as u64, PAGE)?;
+        let full = page.len() == PAGE;
+        lines.extend(page);
+        if !full {
+            return Ok(lines);
+        }
     }
 }
 

@@ -238,6 +238,7 @@ impl Ssh for SshClient {
     fn exec<'a>(&'a self, target: &'a Target, exec: Exec, sink: Sink<'a>) -> BoxFuture<'a, Result<Output, SshError>> {
         Box::pin(async move {
             let text = exec.command.render().map_err(|e| SshError::Local(e.to_string()))?;
+            let text = exec.mark.iter().fold(text, |text, mark| format!("PMX_TASK={mark}.$$; export PMX_TASK\n{text}"));
             let (what, begun) = (shortened(&exec.command.to_string()), AtomicBool::new(false));
             let ask = Ask { what: &what, deadline: exec.deadline, begun: &begun };
             let began = || begun.store(true, Ordering::SeqCst);

@@ -57,12 +57,15 @@ pub struct Exec {
     pub deadline: Duration,
     /// How many bytes of each output are kept; the rest is streamed and dropped.
     pub keep: usize,
+    /// A word by which the process group is found again from another connection: `PMX_TASK=<mark>.<pid of its leader>` is in its environment, and in the
+    /// text of a shell that runs a script.
+    pub mark: Option<String>,
 }
 
 impl Exec {
     /// `command` with empty input, this deadline, and 1 MiB kept of each output.
     pub const fn new(command: Command, deadline: Duration) -> Self {
-        Self { command, input: Input::Empty, deadline, keep: 1 << 20 }
+        Self { command, input: Input::Empty, deadline, keep: 1 << 20, mark: None }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The one integration binary: the real `pmx` in a sandbox, and the real components it works on.
 #![expect(clippy::disallowed_methods, reason = "tests own files, processes, the environment and the clock of their sandbox")]
 
+mod cancel;
 mod commands;
 mod faults;
 mod fleet;
@@ -16,5 +17,6 @@ mod process;
 mod real;
 mod real_smoke;
 mod real_types;
+mod resume;
 mod sandbox;
 mod secrets;

@@ -10,5 +10,5 @@ mod login;
 mod order;
 mod refused;
 mod secrets;
-mod site;
+pub mod site;
 mod uploads;

@@ -33,10 +33,11 @@ const TRIES: u32 = 3;
 pub(super) async fn start(ctx: &Context, call: Call) -> Result<Outcome, Failure> {
     let (globals, arguments) = call.typed::<Globals, Start>()?;
     let api = globals.api(ctx)?;
+    let before = task::reattach(&api).await?;
     let fleet = Fleet::read(&api).await?;
     let entry = fleet.one(&api, &arguments.vm_name)?;
     let mut seen = look_at(&api, entry).await?;
-    let mut started = false;
+    let mut started = before.done;
     if seen.status() != Status::Running {
         started = run_start(&api, entry).await?;
         seen = look(&api, &entry.node, entry.vmid).await.map_err(|e| Failure::from(e).maybe_acted())?;
@@ -110,10 +111,10 @@ async fn wait_for_address(api: &Api<'_>, seen: &Seen, arguments: &Start) -> Resu
 pub(super) async fn stop(ctx: &Context, call: Call) -> Result<Outcome, Failure> {
     let (globals, arguments) = call.typed::<Globals, Stop>()?;
     let api = globals.api(ctx)?;
+    let mut changed = task::reattach(&api).await?.done;
     let fleet = Fleet::read(&api).await?;
     let entry = fleet.one(&api, &arguments.vm_name)?;
     let mut seen = look_at(&api, entry).await?;
-    let mut changed = false;
     if !seen.status().off() {
         // Pulling the plug overrules a shutdown that hangs; that one must not be waited for.
         let ignored: &[&str] = if arguments.mode == Mode::Stop { &["qmshutdown"] } else { &[] };

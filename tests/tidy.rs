@@ -6,10 +6,14 @@
 mod budgets;
 #[path = "tidy/doors.rs"]
 mod doors;
+#[path = "tidy/inventory.rs"]
+mod inventory;
 #[path = "tidy/project.rs"]
 mod project;
 #[path = "tidy/scan.rs"]
 mod scan;
+#[path = "tidy/tests_of.rs"]
+mod tests_of;
 #[path = "tidy/tree.rs"]
 mod tree;
 #[path = "tidy/walls.rs"]
@@ -64,4 +68,9 @@ fn words_are_in_place() {
 #[test]
 fn the_project_composes() {
     hold(project::check(&house()));
+}
+
+#[test]
+fn the_inventory_is_whole() {
+    hold(inventory::check(&house()));
 }

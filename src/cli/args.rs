@@ -74,6 +74,8 @@ pub enum Command {
     Vault(VaultArgs),
     /// Prove every version and blob of the store.
     Fsck,
+    /// Drop old contents; who did what, when and why stays known.
+    Gc(GcArgs),
     /// The practice fleet.
     Lab(LabArgs),
     /// Print the man page, or the completion script of a shell.
@@ -269,6 +271,20 @@ pub enum VaultCommand {
         /// The key.
         key: String,
     },
+}
+
+/// `pmx gc`.
+#[derive(Debug, Args)]
+pub struct GcArgs {
+    /// Keep the contents of so many versions of each resource, the newest ones; the newest of all always stays.
+    #[arg(long, value_name = "N", default_value = "10")]
+    pub keep: u64,
+    /// Keep all that is younger: `90s`, `12h`, `30d`.
+    #[arg(long, value_name = "AGE", default_value = "30d", value_parser = crate::lang::duration)]
+    pub older_than: std::time::Duration,
+    /// Only say what would go.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `pmx lab`.

@@ -10,7 +10,6 @@ use crate::ops::history::{self, Change, Shown, Wanted, Which};
 use crate::ops::log::{self, Entry};
 use crate::source::Diagnostic;
 use crate::store::Store;
-use crate::store::verify::verify;
 use crate::value::Value;
 
 /// The store of this project; says what to do where there is none yet.
@@ -46,6 +45,7 @@ fn tell(entry: &Entry, with_name: bool, out: &mut Out) {
     let run = &version.run[version.run.len().saturating_sub(7)..];
     out.line(format!("    run {run}, step {}, digest {}", version.step, version.digest.short()));
     match &entry.changes {
+        None if version.dropped => out.line(out.paint("2", "    its content was dropped by `pmx gc`")),
         None => fields(&version.attributes, out),
         Some(changes) if changes.is_empty() => out.line(out.paint("2", "    as before")),
         Some(changes) => changes.iter().for_each(|change| out.line(format!("    {}", changed(change)))),
@@ -143,21 +143,4 @@ pub fn ls(front: &Front, args: &LsArgs, out: &mut Out) -> Result<Exit, Vec<Diagn
         out.line(format!("{}  @{:<4} {}  {:<24} {state}", out.paint("33", name), shown.version, local(shown.at), shown.call));
     }
     Ok(Exit::Done)
-}
-
-/// `pmx fsck`.
-pub fn fsck(front: &Front, out: &mut Out) -> Result<Exit, Vec<Diagnostic>> {
-    let mut store = store(front)?;
-    let damages = verify(&mut *store);
-    for damage in &damages {
-        if out.json {
-            out.json(&serde_json::json!({ "what": damage.what, "why": damage.why, "hurts": damage.hurts }));
-        } else {
-            out.line(damage.to_string());
-        }
-    }
-    if damages.is_empty() && !out.json {
-        out.line("every chain is whole, every blob is what its name says");
-    }
-    Ok(if damages.is_empty() { Exit::Done } else { Exit::Failed })
 }

@@ -1,7 +1,7 @@
 //! The front door: what was typed becomes what is meant, and what came of it is shown.
 //!
 //! Holds: arguments, exit codes, reports, progress, and one file per command
-//! Imports: event, exec, lab, model, name, ops, plan, secret, source, store, value, vault, wire
+//! Imports: event, exec, lab, lang, model, name, ops, plan, secret, source, store, value, vault, wire
 //! Effects: reads the environment once, prints, asks, watches for ctrl-c
 //! Never: decides what a command means: that is in ops
 
@@ -9,6 +9,7 @@ pub mod args;
 mod ask;
 mod build;
 mod cancel;
+mod care;
 mod environment;
 pub mod exit;
 mod external;
@@ -73,7 +74,8 @@ fn dispatch(front: &Front, command: &Command, out: &mut Out) -> Result<Exit, Vec
         Command::Types => Ok(project::types(out)),
         Command::Describe(args) => project::describe(front, args, out),
         Command::Vault(args) => vault::run(front, args, out),
-        Command::Fsck => log::fsck(front, out),
+        Command::Fsck => care::fsck(front, out),
+        Command::Gc(args) => care::gc(front, args, out),
         Command::Lab(args) => lab::run(front, args, out),
         Command::Manual(args) => Ok(manual::run(args, out)),
         Command::External(words) => Err(external::run(words)),

@@ -85,8 +85,11 @@ fn open_head(store: &mut dyn Store, sealer: &dyn Sealer, redactor: &Redactor, na
 /// The attributes of a version. Without a sealer secrets stay closed: they come back as secrets whose text is their marker, for commands that only show.
 pub fn attributes(store: &mut dyn Store, key: Option<(&dyn Sealer, &Redactor)>, version: &Version) -> Result<Value, StoreError> {
     let what = || format!("the content of {} version {}", version.resource, version.number);
-    let bytes = store.blob(&version.content)?;
-    let bytes = bytes.ok_or_else(|| StoreError::Damaged { what: what(), why: format!("blob {} is not in the store", version.content) })?;
+    let Some(bytes) = store.blob(&version.content)? else {
+        let why = format!("blob {} is not in the store", version.content);
+        let dropped = store.dropped(&version.content)?;
+        return Err(if dropped { StoreError::Dropped { what: what() } } else { StoreError::Damaged { what: what(), why } });
+    };
     let json: serde_json::Value =
         serde_json::from_slice(&bytes).map_err(|e| StoreError::Damaged { what: what(), why: format!("it is not JSON: {e}") })?;
     let mut opener = Opener { store, key, name: &version.resource, field: String::new() };

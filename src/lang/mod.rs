@@ -33,3 +33,8 @@ pub struct Project {
     /// Workflows by name.
     pub workflows: BTreeMap<String, Workflow>,
 }
+
+/// Reads a time span as people write them: `90s`, `10m`, `1h30m`, `30d`. The error says how.
+pub fn duration(text: &str) -> Result<std::time::Duration, String> {
+    lower::duration::parse(text).map_err(|why| format!("{why}; {}", lower::duration::HELP))
+}

@@ -30,8 +30,11 @@ pub struct Shown {
     pub run: String,
     /// Asked for by whom.
     pub actor: Actor,
-    /// The attributes.
+    /// The attributes; null when `pmx gc` has dropped them.
     pub attributes: Value,
+    /// Whether they were dropped.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dropped: bool,
 }
 
 /// One field that differs.
@@ -57,6 +60,7 @@ pub fn told(error: &StoreError) -> Diagnostic {
     let (fault, help) = match error {
         StoreError::HeadMoved { .. } => (Fault::Ours, "`pmx fsck` tells whether the store is whole"),
         StoreError::Damaged { .. } => (Fault::Theirs, "`pmx fsck` tells what is lost; a copy of the store's directory brings it back"),
+        StoreError::Dropped { .. } => (Fault::Yours, "who wrote it, when and why is still known: `pmx log`"),
         StoreError::Format { .. } => {
             (Fault::Yours, "use the pmx that wrote it, or name another directory: `path` under [store] of the Pmxfile")
         }
@@ -73,9 +77,22 @@ fn typed_version(text: &str) -> Option<(&str, &str)> {
 /// Reads the attributes of a version.
 pub fn shown(store: &mut dyn Store, version: Version) -> Result<Shown, StoreError> {
     let attributes = view::attributes(store, None, &version)?;
+    Ok(told_with(version, attributes, false))
+}
+
+/// The same for a list, which goes on where attributes were dropped.
+pub fn listed(store: &mut dyn Store, version: Version) -> Result<Shown, StoreError> {
+    match view::attributes(store, None, &version) {
+        Ok(attributes) => Ok(told_with(version, attributes, false)),
+        Err(StoreError::Dropped { .. }) => Ok(told_with(version, Value::Null, true)),
+        Err(other) => Err(other),
+    }
+}
+
+fn told_with(version: Version, attributes: Value, dropped: bool) -> Shown {
     let digest = version.digest();
     let made = version.made;
-    Ok(Shown {
+    Shown {
         resource: version.resource,
         version: version.number,
         digest,
@@ -85,7 +102,8 @@ pub fn shown(store: &mut dyn Store, version: Version) -> Result<Shown, StoreErro
         run: made.run.as_str().to_owned(),
         actor: made.actor,
         attributes,
-    })
+        dropped,
+    }
 }
 
 /// A version as a person names it: `NAME`, `NAME@NUMBER` or `NAME@TIME`.

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use serde::Serialize;
 
 use crate::name::ResourceName;
-use crate::ops::history::{Change, Shown, Wanted, Which, differences, shown, trouble};
+use crate::ops::history::{Change, Shown, Wanted, Which, differences, listed, trouble};
 use crate::source::Diagnostic;
 use crate::store::Store;
 use crate::store::words::{StoreError, Version};
@@ -16,7 +16,7 @@ pub struct Entry {
     /// The version.
     #[serde(flatten)]
     pub version: Shown,
-    /// What differs from the version before; `None` for the first version.
+    /// What differs from the version before; `None` for the first version, and where one of the two was dropped.
     pub changes: Option<Vec<Change>>,
 }
 
@@ -105,11 +105,12 @@ impl Chain {
         let Some(version) = self.page.pop_front() else { return Ok(None) };
         let version = match self.ahead.take() {
             Some(ahead) => ahead,
-            None => shown(store, version)?,
+            None => listed(store, version)?,
         };
         let before = self.peek(store)?.cloned();
-        let before = before.map(|before| shown(store, before)).transpose()?;
-        let changes = before.as_ref().map(|before| differences(&before.attributes, &version.attributes));
+        let before = before.map(|before| listed(store, before)).transpose()?;
+        let known = before.as_ref().filter(|before| !before.dropped && !version.dropped);
+        let changes = known.map(|before| differences(&before.attributes, &version.attributes));
         self.ahead = before;
         Ok(Some(Entry { version, changes }))
     }

@@ -9,6 +9,7 @@ pub mod build;
 pub mod cancel;
 pub mod describe;
 pub mod front;
+pub mod gc;
 pub mod history;
 pub mod init;
 pub mod log;

@@ -73,6 +73,29 @@ impl Objects {
         self.path(digest).exists()
     }
 
+    /// The bytes that a blob file takes on disk; `None` when it is not there.
+    pub fn length(&self, digest: &Digest) -> Option<u64> {
+        fs::metadata(self.path(digest)).ok().map(|about| about.len())
+    }
+
+    /// Removes the temporary files that crashes left behind; returns how many. Nobody may be keeping a blob meanwhile.
+    pub fn clear(&self) -> Result<u64, StoreError> {
+        let mut removed = 0;
+        for shelf in entries(&self.root)? {
+            let shelf = self.root.join(shelf);
+            let told = |e: std::io::Error| io(format!("clear {}", shelf.display()), &e);
+            let Ok(listing) = fs::read_dir(&shelf) else { continue };
+            for entry in listing {
+                let entry = entry.map_err(told)?;
+                if entry.file_name().to_str().is_some_and(|name| name.starts_with(TEMPORARY)) {
+                    fs::remove_file(entry.path()).map_err(told)?;
+                    removed += 1;
+                }
+            }
+        }
+        Ok(removed)
+    }
+
     /// The plain bytes of that name, checked against it.
     pub fn get(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
         let path = self.path(digest);

@@ -255,6 +255,8 @@ impl Store for DirStore {
 
     fn begin_run(&mut self, row: RunRow) -> Result<(), StoreError> {
         admit::run(&row)?;
+        // First of all: a sweep takes lock files that nobody holds, and this one is held a moment after it is made.
+        self.locks.keep()?;
         // Locked before the row is there: nobody can see the row and find it free.
         self.locks.take(&row.id)?;
         let written = self.write(|rows| rows.add_run(&row));
@@ -342,7 +344,16 @@ impl Store for DirStore {
             self.write(|rows| blobs.iter().try_fold(0, |count, digest| rows.drop_blob(digest).map(|removed| count + u64::from(removed))))?;
         // Marked before they go: a crash between leaves files that the next sweep finds.
         let files = blobs.iter().try_fold(0, |count, digest| self.objects.remove(digest).map(|removed| count + u64::from(removed)))?;
+        self.objects.clear()?;
+        self.locks.clear()?;
         Ok(small + files)
+    }
+
+    fn blob_length(&mut self, digest: &Digest) -> Result<u64, StoreError> {
+        match self.objects.length(digest) {
+            Some(length) => Ok(length),
+            None => Ok(self.blob(digest)?.map_or(0, |bytes| bytes.len() as u64)),
+        }
     }
 
     fn dropped(&mut self, digest: &Digest) -> Result<bool, StoreError> {

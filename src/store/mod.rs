@@ -109,10 +109,14 @@ pub trait Store: Send {
         Err(StoreError::Io { attempt: "list the blobs".to_owned(), cause: "this store cannot list them".to_owned() })
     }
     /// Drops these blobs and remembers their names as dropped; returns how many were here. Refused while a run is in progress anywhere, because a
-    /// run names blobs that were kept before. What is named by rows stays named: links are never dropped.
+    /// run names blobs that were kept before. What is named by rows stays named: links are never dropped. What crashes left behind goes too.
     fn drop_blobs(&mut self, blobs: &[Digest]) -> Result<u64, StoreError> {
         let attempt = format!("drop {} blobs", blobs.len());
         Err(StoreError::Io { attempt, cause: "this store cannot drop any".to_owned() })
+    }
+    /// The bytes that a blob takes where it lies, compressed or not; 0 when it is not here.
+    fn blob_length(&mut self, digest: &Digest) -> Result<u64, StoreError> {
+        Ok(self.blob(digest)?.map_or(0, |bytes| bytes.len() as u64))
     }
     /// Whether the blob was dropped on purpose, and not kept again since.
     fn dropped(&mut self, _digest: &Digest) -> Result<bool, StoreError> {

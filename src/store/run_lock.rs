@@ -190,6 +190,23 @@ impl Locks {
         }
     }
 
+    /// Removes the lock files of runs that nobody holds; returns how many. Only under the lock that `sweep` gave: no run begins meanwhile.
+    pub fn clear(&self) -> Result<u64, StoreError> {
+        let told = |e: std::io::Error| io(format!("clear {}", self.directory.display()), &e);
+        let mut removed = 0;
+        for entry in fs::read_dir(&self.directory).map_err(told)? {
+            let name = entry.map_err(told)?.file_name();
+            let run = name.to_str().and_then(|name| name.strip_suffix(".lock")).and_then(|stem| stem.parse::<RunId>().ok());
+            if let Some(run) = run
+                && !self.lives(&run)?
+            {
+                fs::remove_file(self.path(&run)).map_err(told)?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
     /// Tries to take the lease; when it is held, says by which run, as far as the file tells.
     pub fn try_lease(&mut self, run: &RunId) -> Result<Result<(), Option<RunId>>, StoreError> {
         if let Some((holder, _)) = &self.lease {

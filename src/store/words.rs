@@ -189,6 +189,12 @@ pub enum StoreError {
         /// How it is known.
         why: String,
     },
+    /// A content that `pmx gc` has dropped.
+    #[error("{what} was dropped by `pmx gc`")]
+    Dropped {
+        /// The content of which version.
+        what: String,
+    },
     /// The directory was written by another format.
     #[error("{path} has store format {found}; this pmx reads and writes format {known}")]
     Format {

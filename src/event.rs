@@ -1,11 +1,39 @@
 //! Events: all that can happen in a run, as one closed enum that terminal, JSON lines, journal, bot and dashboard read alike.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::name::{Actor, ResourceName, RunId};
 use crate::value::Value;
+
+/// A duration for people: its two largest units.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Lasting(pub Duration);
+
+impl Lasting {
+    /// A deadline: seconds as they are up to two minutes, because `90 s` is what people set.
+    pub fn limit(seconds: u64) -> String {
+        if seconds < 120 { format!("{seconds} s") } else { Self(Duration::from_secs(seconds)).to_string() }
+    }
+}
+
+impl fmt::Display for Lasting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+        match (days, hours, minutes) {
+            (0, 0, 0) => write!(f, "{seconds} s"),
+            (0, 0, _) if seconds.is_multiple_of(60) => write!(f, "{minutes} min"),
+            (0, 0, _) => write!(f, "{minutes} min {} s", seconds % 60),
+            (0, _, 0) => write!(f, "{hours} h"),
+            (0, ..) => write!(f, "{hours} h {minutes} min"),
+            (_, 0, _) => write!(f, "{days} d"),
+            _ => write!(f, "{days} d {hours} h"),
+        }
+    }
+}
 
 /// A moment: milliseconds since 1970-01-01T00:00:00Z. Written as RFC 3339 in UTC with milliseconds.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -13,8 +41,8 @@ pub struct Time(pub i64);
 
 impl Time {
     /// Milliseconds from `earlier` to this moment; 0 when `earlier` is later.
-    pub fn since(self, earlier: Self) -> std::time::Duration {
-        std::time::Duration::from_millis(self.0.saturating_sub(earlier.0).max(0).unsigned_abs())
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0).max(0).unsigned_abs())
     }
 
     /// This moment `duration` later.

@@ -267,6 +267,14 @@ macro_rules! serde_as_text {
 }
 serde_as_text!(ResourceName, ResourcePattern, RunId, Actor);
 
+/// Types of the system whose projects pmx takes over, by the names that they had there.
+const RENAMED: [(&str, &str); 1] = [("swamp/repo", "pmx/repo")];
+
+/// What a type is called here that had another name before.
+pub fn renamed(given: &str) -> Option<&'static str> {
+    RENAMED.into_iter().find_map(|(before, now)| (before == given).then_some(now))
+}
+
 /// The known name nearest to `given`, if one is near enough to be a slip: at most a third of its letters differ.
 pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let bound = (given.chars().count() / 3).max(1);

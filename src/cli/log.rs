@@ -132,6 +132,7 @@ pub fn ls(front: &Front, args: &LsArgs, out: &mut Out) -> Result<Exit, Vec<Diagn
     let prefix = args.prefix.as_deref().unwrap_or_default();
     let chosen = heads.into_iter().filter(|version| version.resource.to_string().starts_with(prefix)).collect::<Vec<_>>();
     let width = chosen.iter().map(|version| version.resource.to_string().chars().count()).max().unwrap_or(0);
+    let calls = chosen.iter().map(|version| version.made.call.chars().count()).max().unwrap_or(0);
     for version in chosen {
         let shown = history::shown(&mut *store, version).map_err(|e| history::trouble(&e))?;
         if out.json {
@@ -140,7 +141,8 @@ pub fn ls(front: &Front, args: &LsArgs, out: &mut Out) -> Result<Exit, Vec<Diagn
         }
         let name = format!("{:width$}", shown.resource.to_string());
         let state = ["status", "state"].iter().find_map(|field| shown.attributes.get(field)).map(Value::to_string).unwrap_or_default();
-        out.line(format!("{}  @{:<4} {}  {:<24} {state}", out.paint("33", name), shown.version, local(shown.at), shown.call));
+        let line = format!("{}  @{:<4} {}  {:<calls$}  {state}", out.paint("33", name), shown.version, local(shown.at), shown.call);
+        out.line(line.trim_end());
     }
     Ok(Exit::Done)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::event::{Ending, Event, RunState, Stamped, Stream};
+use crate::event::{Ending, Event, Lasting, RunState, Stamped, Stream};
 
 /// Shows the events of one run. Lines go to standard error, JSON to standard output.
 #[derive(Clone)]
@@ -138,7 +138,7 @@ fn style(template: &str) -> ProgressStyle {
 }
 
 fn within(deadline: Option<u64>) -> String {
-    deadline.map(|seconds| format!(" (at most {seconds} s)")).unwrap_or_default()
+    deadline.map(|seconds| format!(" (at most {})", Lasting::limit(seconds))).unwrap_or_default()
 }
 
 impl Story {
@@ -229,7 +229,7 @@ mod tests {
     fn a_repeated_phase_is_told_once() {
         let mut story = Story::default();
         let phase = Event::Phase { step: "start".into(), phase: "the guest agent".into(), deadline: Some(120) };
-        assert_eq!(story.lines(&phase), ["  … start: waiting for the guest agent (at most 120 s)"]);
+        assert_eq!(story.lines(&phase), ["  … start: waiting for the guest agent (at most 2 min)"]);
         assert!(story.lines(&phase).is_empty());
     }
 

@@ -7,6 +7,7 @@ use crate::exec::engine::Stop;
 use crate::exec::rig::Rig;
 use crate::exec::rig_types::usual;
 use crate::model::contract::{Acted, Failure, FailureKind, Outcome};
+use crate::model::wait::{cancelled, pause, undeterred};
 use crate::value::Value;
 
 fn step(call: &str, with: &str, rest: &str) -> String {
@@ -115,6 +116,26 @@ async fn a_method_that_ignores_cancellation_is_dropped_after_ten_seconds() {
     assert_eq!(told.ran.failures[0].1.acted, Acted::Maybe);
 }
 
+#[tokio::test]
+async fn a_method_that_takes_back_what_is_half_made_is_given_its_time() {
+    for (needs, told) in [(60, "cancelled: taken back"), (600, "cancelled: fleet.note was cancelled and did not end within 90 s")] {
+        let rig = note("");
+        rig.on("a", move |ctx, _| async move {
+            ctx.reporter.cancelled().await;
+            let calm = undeterred(&ctx, Duration::from_secs(90));
+            pause(&calm, Duration::from_secs(needs)).await?;
+            Err(cancelled("taken back"))
+        });
+        let run = rig.start();
+        run.until("started a").await;
+        run.stop.send(Stop::Running).unwrap();
+        rig.clock.pass(Duration::from_secs(10)).await;
+        rig.clock.asleep(Duration::from_secs(80)).await;
+        rig.clock.advance(Duration::from_secs(needs.min(80)));
+        assert_eq!(run.end().await.of("a"), told);
+    }
+}
+
 /// Runs `call` with a method that always fails so; returns the waits between the tries.
 async fn waits(call: (&str, &str), rest: &str, failure: Failure, expected: &[u64]) {
     let rig = Rig::new(&step(call.0, call.1, rest));
@@ -132,8 +153,8 @@ async fn waits(call: (&str, &str), rest: &str, failure: Failure, expected: &[u64
 async fn only_what_is_harmless_is_tried_again() {
     let (look, put, act) = (("fleet.look", "name = 'x'"), ("fleet.put", "name = 'x'"), ("fleet.note", "as = 'x'"));
     let busy = || Failure::theirs("busy").transient();
-    waits(look, "", busy(), &[500, 1000]).await;
-    waits(put, "", busy(), &[500, 1000]).await;
+    waits(look, "", busy(), &[500, 1000, 2000, 4000, 8000]).await;
+    waits(put, "", busy(), &[500, 1000, 2000, 4000, 8000]).await;
     waits(put, "", busy().maybe_acted(), &[]).await;
     waits(look, "", Failure::theirs("no such VM"), &[]).await;
     waits(look, "", Failure::yours("bad").transient(), &[]).await;

@@ -22,6 +22,8 @@ pub struct Reporter {
     stop: watch::Receiver<Stop>,
     /// Turns true when this action alone must end: its time is up.
     ended: watch::Sender<bool>,
+    /// How long the method needs for what it must finish.
+    insisted: watch::Sender<Duration>,
     log: Mutex<Log>,
 }
 
@@ -35,12 +37,18 @@ struct Log {
 impl Reporter {
     /// A reporter for `step`.
     pub fn new(step: &str, herald: Herald, stop: watch::Receiver<Stop>) -> Arc<Self> {
-        Arc::new(Self { step: step.to_owned(), herald, stop, ended: watch::Sender::new(false), log: Mutex::default() })
+        let (ended, insisted) = (watch::Sender::new(false), watch::Sender::new(Duration::ZERO));
+        Arc::new(Self { step: step.to_owned(), herald, stop, ended, insisted, log: Mutex::default() })
     }
 
     /// The method sees itself cancelled from now on, whatever the run does.
     pub fn cancel(&self) {
         self.ended.send_replace(true);
+    }
+
+    /// How long the method needs at most for what it must finish though it is cancelled; zero when there is nothing of that kind.
+    pub fn insisted(&self) -> Duration {
+        *self.insisted.borrow()
     }
 
     /// The log so far as one text, without any secret that is known by now; `None` when nothing was said.
@@ -95,6 +103,10 @@ impl contract::Reporter for Reporter {
                 self.warn(&format!("the id of task {id} could not be written to the journal: {error}"));
             }
         })
+    }
+
+    fn insists(&self, time: Duration) {
+        self.insisted.send_replace(time);
     }
 
     fn cancelled(&self) -> BoxFuture<'_, ()> {

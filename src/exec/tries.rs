@@ -17,8 +17,8 @@ use crate::plan::graph::Action;
 
 /// How long a method whose time is up may take to end its remote work before it is dropped.
 const GRACE: Duration = Duration::from_secs(10);
-/// What is retried unasked: twice, after half a second and after a whole one.
-const UNASKED: Retry = Retry { times: 2, backoff: Duration::from_millis(500) };
+/// What is retried unasked: five times within a quarter of a minute, which is what a machine needs from its address to its sshd.
+const UNASKED: Retry = Retry { times: 5, backoff: Duration::from_millis(500) };
 /// Waits double up to this, unless the step asked for longer ones.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 
@@ -91,7 +91,7 @@ async fn once(
     let ended = tokio::select! {
         biased;
         result = &mut method => Some(result),
-        () = engine.wire.clock.sleep(GRACE) => None,
+        () = patience(engine, reporter) => None,
     };
     let name = action.call.name();
     match (ended, up) {
@@ -107,9 +107,19 @@ async fn once(
             })
         }
         (None, TimeUp::Cancelled) => {
-            let failure = Failure::theirs(format!("{name} was cancelled and did not end within {} s", GRACE.as_secs()));
+            let seconds = GRACE.max(reporter.insisted()).as_secs();
+            let failure = Failure::theirs(format!("{name} was cancelled and did not end within {seconds} s"));
             Err(blame(Failure { kind: FailureKind::Cancelled, ..failure }))
         }
+    }
+}
+
+/// Ends when a method whose time is up has had enough of it: a change that is half made may be taken back first.
+async fn patience(engine: &Engine, reporter: &Reporter) {
+    engine.wire.clock.sleep(GRACE).await;
+    let more = reporter.insisted().saturating_sub(GRACE);
+    if !more.is_zero() {
+        engine.wire.clock.sleep(more).await;
     }
 }
 

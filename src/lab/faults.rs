@@ -37,6 +37,10 @@ pub enum FaultKind {
     TfaRequired,
     /// `sshd-late`: sshd answers 60 s later than usual.
     SshdLate,
+    /// `sshd-absent`: nobody listens for SSH.
+    SshdAbsent,
+    /// `disk-late`: a netbooted kernel finds its disks 60 s later than usual.
+    DiskLate,
     /// `disk-full`: writing files in the guest fails.
     DiskFull,
     /// `refuse-login`: no SSH key is let in.
@@ -63,7 +67,7 @@ pub struct Fault {
 /// The text named no fault, or its number was none.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "fault {0:?} is not one of slow:MS, http-596:N, http-596-after:N, locked, agent-absent, agent-late, ticket-expired, task-warnings, task-fails[:TEXT], host-key-changed, no-rights, drop-connection:N, tfa-required, sshd-late, disk-full, refuse-login, hang, slow-shell:MS, save-takes:SECONDS, cut-upload:BYTES"
+    "fault {0:?} is not one of slow:MS, http-596:N, http-596-after:N, locked, agent-absent, agent-late, ticket-expired, task-warnings, task-fails[:TEXT], host-key-changed, no-rights, drop-connection:N, tfa-required, sshd-late, sshd-absent, disk-late, disk-full, refuse-login, hang, slow-shell:MS, save-takes:SECONDS, cut-upload:BYTES"
 )]
 pub struct UnknownFault(String);
 
@@ -107,6 +111,8 @@ impl fmt::Display for FaultKind {
             Self::DropConnection(n) => write!(f, "drop-connection:{n}"),
             Self::TfaRequired => f.write_str("tfa-required"),
             Self::SshdLate => f.write_str("sshd-late"),
+            Self::SshdAbsent => f.write_str("sshd-absent"),
+            Self::DiskLate => f.write_str("disk-late"),
             Self::DiskFull => f.write_str("disk-full"),
             Self::RefuseLogin => f.write_str("refuse-login"),
             Self::Hang => f.write_str("hang"),
@@ -140,6 +146,8 @@ impl FromStr for FaultKind {
             "drop-connection" => Ok(Self::DropConnection(count(1)?)),
             "tfa-required" => plain(Self::TfaRequired),
             "sshd-late" => plain(Self::SshdLate),
+            "sshd-absent" => plain(Self::SshdAbsent),
+            "disk-late" => plain(Self::DiskLate),
             "disk-full" => plain(Self::DiskFull),
             "refuse-login" => plain(Self::RefuseLogin),
             "hang" => plain(Self::Hang),
@@ -186,6 +194,8 @@ mod tests {
             "drop-connection:3",
             "tfa-required",
             "sshd-late",
+            "sshd-absent",
+            "disk-late",
             "disk-full",
             "refuse-login",
             "hang",

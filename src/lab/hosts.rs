@@ -17,7 +17,7 @@ use super::machine::{HostFaults, Machine};
 use super::running::Lab;
 use super::world::seed::Seed;
 use super::world::storage::drive_size;
-use super::world::vm::{Guest, Vm};
+use super::world::vm::{Guest, LATE_BY, SSHD_AFTER, Vm};
 use super::world::{Phase, World};
 
 /// Stands for the proxy host among the vmids: no VM has it.
@@ -171,10 +171,13 @@ impl Machine for VmMachine {
     }
 
     fn faults(&self) -> HostFaults {
-        let pace = self.lab.clock.scaled(1.0);
+        let (now, pace) = (self.lab.clock.now(), self.lab.clock.scaled(1.0));
         self.lab.read(|world| {
+            let booted = world.vms.get(&self.vmid).and_then(|vm| vm.run.as_ref()).map(|run| run.booted);
+            let young = booted.is_some_and(|booted| now - booted < (SSHD_AFTER + LATE_BY) * pace);
             let has = |kind: &FaultKind| world.fault(Some(self.vmid), kind);
             HostFaults {
+                disks_hidden: young && has(&FaultKind::DiskLate).is_some(),
                 disk_full: has(&FaultKind::DiskFull).is_some(),
                 other_host_key: has(&FaultKind::HostKeyChanged).is_some(),
                 refuse_login: has(&FaultKind::RefuseLogin).is_some(),

@@ -11,6 +11,8 @@ pub struct HostFaults {
     pub slow: Duration,
     /// For so long after `serve` began, connections are accepted and closed without a word, as by a machine whose sshd is not up.
     pub sshd_late: Duration,
+    /// The kernel has not found the disks yet.
+    pub disks_hidden: bool,
     /// Every write says ENOSPC.
     pub disk_full: bool,
     /// The connection breaks when an upload (SFTP or stdin) has brought this many bytes.
@@ -32,6 +34,7 @@ impl Default for HostFaults {
         Self {
             slow: Duration::ZERO,
             sshd_late: Duration::ZERO,
+            disks_hidden: false,
             disk_full: false,
             cut_upload_after: None,
             other_host_key: false,

@@ -213,7 +213,8 @@ impl World {
         }
         let age = now - run.booted;
         let late = |kind: &FaultKind| if self.fault(Some(vmid), kind).is_some() { LATE_BY } else { 0.0 };
-        if age >= (SSHD_AFTER + late(&FaultKind::SshdLate)) * scale {
+        let absent = self.fault(Some(vmid), &FaultKind::SshdAbsent).is_some();
+        if !absent && age >= (SSHD_AFTER + late(&FaultKind::SshdLate)) * scale {
             Phase::Up
         } else if age >= (AGENT_AFTER + late(&FaultKind::AgentLate)) * scale {
             Phase::Agent

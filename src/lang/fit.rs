@@ -13,6 +13,9 @@ pub(in crate::lang) fn value(ty: &Type, value: &Value) -> Result<(), String> {
     if let Value::Secret(_) = value {
         return if ty.secret { Ok(()) } else { Err(format!("is a secret, which may only flow into secret arguments; expected {ty}")) };
     }
+    if let Some(meant) = meant(ty, value) {
+        return self::value(ty, &meant);
+    }
     match (&ty.kind, value) {
         (Kind::Any, _) | (Kind::Bool, Value::Bool(_)) => Ok(()),
         (Kind::Int, Value::Int(number)) => range(ty, *number as f64, &number.to_string()),
@@ -27,6 +30,17 @@ pub(in crate::lang) fn value(ty: &Type, value: &Value) -> Result<(), String> {
         }
         (Kind::Object(fields), Value::Map(map)) => object(fields, map),
         _ => Err(mismatch(ty, value)),
+    }
+}
+
+/// Numbers and truths were once always text; a text that is one is taken as it.
+fn meant(ty: &Type, value: &Value) -> Option<Value> {
+    let Value::String(text) = value else { return None };
+    match ty.kind {
+        Kind::Bool => text.parse().ok().map(Value::Bool),
+        Kind::Int => text.parse().ok().map(Value::Int),
+        Kind::Float => text.parse().ok().filter(|number: &f64| number.is_finite()).map(Value::Float),
+        _ => None,
     }
 }
 
@@ -97,6 +111,9 @@ fn object(fields: &Object, map: &Map) -> Result<(), String> {
 
 /// See `Type::shape`.
 pub(in crate::lang) fn shape(ty: &Type, value: Value) -> Value {
+    if let Some(meant) = meant(ty, &value) {
+        return meant;
+    }
     match (&ty.kind, value) {
         (Kind::List(item), Value::String(text)) => match serde_json::from_str::<serde_json::Value>(&text).map(Value::from) {
             Ok(Value::List(items)) => Value::List(items.into_iter().map(|one| shape(item, one)).collect()),
@@ -134,6 +151,23 @@ mod tests {
         let wanted = Value::from(serde_json::json!([[1, 2], [3]]));
         assert_eq!(ty.shape(text), wanted);
         assert_eq!(Type::of(Kind::String).shape("[1]".into()), "[1]".into());
+    }
+
+    #[test]
+    fn numbers_and_truths_in_text_become_what_they_are() {
+        let shaped = |kind: Kind, text: &str| {
+            let ty = Type { min: Some(2.0), ..Type::of(kind) };
+            ty.accepts(&text.into()).map(|()| ty.shape(text.into()))
+        };
+        assert_eq!(shaped(Kind::Int, "2048"), Ok(Value::Int(2048)));
+        assert_eq!(shaped(Kind::Float, "2.5"), Ok(Value::Float(2.5)));
+        assert_eq!(shaped(Kind::Bool, "true"), Ok(Value::Bool(true)));
+        assert_eq!(shaped(Kind::String, "2048"), Ok(Value::from("2048")));
+        assert_eq!(list(Kind::Int).shape(Value::List(vec!["1".into()])), Value::List(vec![Value::Int(1)]));
+        assert_eq!(shaped(Kind::Int, "1"), Err("is 1, the smallest allowed is 2".to_owned()));
+        assert_eq!(shaped(Kind::Int, "2048 MB"), Err("is the string \"2048 MB\", expected integer".to_owned()));
+        assert_eq!(shaped(Kind::Float, "inf"), Err("is the string \"inf\", expected number".to_owned()));
+        assert_eq!(shaped(Kind::Bool, "yes"), Err("is the string \"yes\", expected boolean".to_owned()));
     }
 
     #[test]

@@ -106,8 +106,8 @@ impl Type {
         crate::lang::fit::value(self, value)
     }
 
-    /// The value in the shape of this type: a list that was written as JSON in a string becomes the list. Everything else stays as it is; call it on
-    /// values that `accepts` takes.
+    /// The value in the shape of this type: what was written in a string becomes the list (as JSON), the number or the truth that is wanted. Everything
+    /// else stays as it is; call it on values that `accepts` takes.
     #[must_use]
     pub fn shape(&self, value: Value) -> Value {
         crate::lang::fit::shape(self, value)

@@ -173,7 +173,8 @@ pub struct PhaseRow {
     pub name: &'static str,
     /// The argument that holds its deadline in seconds, if one does.
     pub argument: Option<&'static str>,
-    /// Its deadline in seconds otherwise.
+    /// Its deadline in seconds with that argument's default. What it is longer than the default is added to any other value. 0 for a wait made of
+    /// requests alone, each of which has its own deadline.
     pub seconds: u64,
 }
 
@@ -387,6 +388,8 @@ pub trait Reporter: Send + Sync {
     fn task<'a>(&'a self, id: &'a str) -> BoxFuture<'a, ()>;
     /// Whether the run is being cancelled: a method ends its remote task and returns.
     fn cancelled(&self) -> BoxFuture<'_, ()>;
+    /// What the method does now must be finished even if the run is cancelled, and it is given this long for it.
+    fn insists(&self, _time: Duration) {}
 }
 
 /// Opens credentials at each request.

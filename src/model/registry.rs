@@ -2,7 +2,7 @@
 
 use crate::model::contract::{MethodRow, TypeRow};
 use crate::model::{alpine, docker, minecraft, nginx, proxmox, ssh, tailscale, terraria};
-use crate::name::nearest;
+use crate::name::{nearest, renamed};
 
 /// Every type, by name.
 static TYPES: &[&TypeRow] = &[
@@ -59,7 +59,7 @@ pub fn types() -> &'static [&'static TypeRow] {
 pub fn find(name: &str) -> Result<&'static TypeRow, Unknown> {
     TYPES.iter().copied().find(|row| row.name == name).ok_or_else(|| {
         let known: Vec<&'static str> = TYPES.iter().map(|row| row.name).collect();
-        Unknown::Type { given: name.to_owned(), near: nearest(name, known.iter().copied()), known }
+        Unknown::Type { given: name.to_owned(), near: renamed(name).or_else(|| nearest(name, known.iter().copied())), known }
     })
 }
 

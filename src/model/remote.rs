@@ -178,8 +178,10 @@ fn ssh_failure(error: SshError, acts: bool) -> Failure {
         SshError::Connect { .. } => Some("is the VM up, and is sshd installed and running on it?"),
         _ => None,
     };
+    let passing = error.nobody_listens();
     let mut failure = Failure::theirs(error.to_string());
     failure.help = help.map(str::to_owned);
+    failure.transient = passing;
     if maybe { failure.maybe_acted() } else { failure }
 }
 

@@ -25,8 +25,9 @@ pub fn cancelled(message: impl Into<String>) -> Failure {
     Failure { kind: FailureKind::Cancelled, ..Failure::theirs(message) }
 }
 
-/// The same context for what must be finished though the run is cancelled: taking back a change that is half made.
-pub fn undeterred(ctx: &Context) -> Context {
+/// The same context for what must be finished though the run is cancelled: taking back a change that is half made. It takes `time` at most.
+pub fn undeterred(ctx: &Context, time: Duration) -> Context {
+    ctx.reporter.insists(time);
     Context { reporter: Arc::new(Undeterred(Arc::clone(&ctx.reporter))), ..ctx.clone() }
 }
 
@@ -47,6 +48,9 @@ impl Reporter for Undeterred {
     }
     fn cancelled(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::pending())
+    }
+    fn insists(&self, time: Duration) {
+        self.0.insists(time);
     }
 }
 

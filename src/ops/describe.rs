@@ -4,12 +4,13 @@ use std::fmt::Write as _;
 
 use serde_json::{Map as JsonMap, Value as Json, json};
 
+use crate::event::Lasting;
 use crate::lang::Project;
 use crate::lang::types::{Field, Kind, Object, Type};
 use crate::lang::workflow::{Step, What};
 use crate::model::contract::{At, Effect, Instance, MethodRow, TypeRow};
 use crate::model::registry;
-use crate::name::nearest;
+use crate::name::{nearest, renamed};
 use crate::source::Diagnostic;
 
 /// A page for people, and the same for programs.
@@ -64,7 +65,7 @@ fn unknown(project: Option<&Project>, name: &str) -> Diagnostic {
         known.extend(project.workflows.keys().map(String::as_str));
     }
     let complaint = Diagnostic::yours(format!("nothing is called `{name}`: no type, definition or workflow"));
-    match nearest(name, known) {
+    match renamed(name).or_else(|| nearest(name, known)) {
         Some(near) => complaint.help(format!("did you mean `{near}`?")),
         None => complaint.help("`pmx types` lists the types; definitions and workflows are files of those names"),
     }
@@ -143,8 +144,12 @@ fn method_text(text: &mut String, method: &MethodRow, heading: &str) {
     let places = places.collect::<Vec<_>>().join(", ");
     let _ = writeln!(text, "  acts at  {}", if places.is_empty() { "no place of its own" } else { &places });
     for phase in method.phases {
-        let deadline = phase.argument.map_or_else(|| format!("{} s", phase.seconds), |name| format!("{name} seconds"));
-        let _ = writeln!(text, "  waits    for {}, at most {deadline}", phase.name);
+        let deadline = match phase.argument {
+            Some(name) => format!(", at most {} unless `{name}` says otherwise", Lasting::limit(phase.seconds)),
+            None if phase.seconds == 0 => String::new(),
+            None => format!(", at most {}", Lasting::limit(phase.seconds)),
+        };
+        let _ = writeln!(text, "  waits    for {}{deadline}", phase.name);
     }
     text.push('\n');
     list(text, &(method.arguments)());

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::event::Time;
+use crate::event::{Lasting, Time};
 use crate::lang::Project;
 use crate::lang::template::Template;
 use crate::lang::types::{Kind, Type};
@@ -66,11 +66,11 @@ fn freshness(action: &Action, store: Option<&mut Box<dyn Store>>, now: Time) -> 
         (None, _) => "nothing known yet: it will look".to_owned(),
         (Some(_), None) => "known, and trusted for ever".to_owned(),
         (Some(head), Some(window)) => {
-            let age = now.since(head.made.at).as_secs();
-            if age < window.as_secs() {
-                format!("fresh: {age} s old, trusted for {} s, unless its arguments changed", window.as_secs())
+            let age = now.since(head.made.at);
+            if age.as_secs() < window.as_secs() {
+                format!("fresh: {} old, trusted for {}, unless its arguments changed", Lasting(age), Lasting(window))
             } else {
-                format!("expired: {age} s old, trusted for {} s: it will look", window.as_secs())
+                format!("expired: {} old, trusted for {}: it will look", Lasting(age), Lasting(window))
             }
         }
     })
@@ -79,11 +79,14 @@ fn freshness(action: &Action, store: Option<&mut Box<dyn Store>>, now: Time) -> 
 fn wait(action: &Action, phase: &PhaseRow) -> String {
     let set = phase.argument.and_then(|name| action.call.arguments.get(name));
     let seconds = match (set.map(|bound: &Bound| &bound.template.value), phase.argument) {
-        (Some(Template::Literal(Value::Null)) | None, _) => default_of(action, phase).unwrap_or(phase.seconds),
-        (Some(Template::Literal(Value::Int(seconds))), _) => seconds.unsigned_abs(),
+        (None, _) if phase.seconds == 0 => return format!("{}: as long as its requests take, each with a deadline of its own", phase.name),
+        (Some(Template::Literal(Value::Null)) | None, _) => phase.seconds,
+        (Some(Template::Literal(Value::Int(seconds))), _) if default_of(action, phase).is_some() => {
+            seconds.unsigned_abs() + phase.seconds.saturating_sub(default_of(action, phase).unwrap_or_default())
+        }
         (Some(_), argument) => return format!("{}: as long as `{}` says", phase.name, argument.unwrap_or_default()),
     };
-    format!("{}: at most {seconds} s", phase.name)
+    format!("{}: at most {}", phase.name, Lasting::limit(seconds))
 }
 
 fn default_of(action: &Action, phase: &PhaseRow) -> Option<u64> {

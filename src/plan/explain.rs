@@ -157,7 +157,11 @@ pub(super) const fn mark(effect: Effect) -> char {
 /// A list for people: one line per action, and one for each action that it waits for.
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}: {} actions   (? looks, = makes so, ! acts, X cannot be undone)", self.targets.join(" "), self.actions.len())?;
+        let plural = if self.actions.len() == 1 { "" } else { "s" };
+        // The names of a whole project's workflows would fill the screen; each action begins with its own.
+        let whole = self.targets.len() > 4;
+        let targets = if whole { format!("{} targets", self.targets.len()) } else { self.targets.join(" ") };
+        writeln!(f, "{targets}: {} action{plural}   (? looks, = makes so, ! acts, X cannot be undone)", self.actions.len())?;
         let width = self.actions.len().to_string().len();
         for action in &self.actions {
             let effect = match action.effect.as_str() {

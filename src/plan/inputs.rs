@@ -64,7 +64,7 @@ fn pair(text: &str, declared: &BTreeMap<String, Type>) -> Result<(String, Value)
 
 /// The value that a text means to this type. Lists are JSON or words between commas; maps are JSON.
 pub fn read(name: &str, ty: &Type, text: &str) -> Result<Value, Diagnostic> {
-    let refuse = || Diagnostic::yours(format!("input `{name}` is `{text}`, not {ty}"));
+    let refuse = || Diagnostic::yours(format!("input `{name}` is `{text}`, expected {ty}"));
     if ty.nullable && text == "null" {
         return Ok(Value::Null);
     }
@@ -154,14 +154,14 @@ pub(super) fn check(declared: &BTreeMap<String, Spanned<Field>>, given: &Map) ->
     if complaints.is_empty() { Ok(values) } else { Err(complaints) }
 }
 
-/// The value as the declaration takes it; a plain string becomes secret where one is wanted.
+/// The value as the declaration takes it: a plain string becomes secret where one is wanted, and a number where it is one and that is wanted.
 pub(super) fn fit(name: &str, field: &Field, value: Value) -> Result<Value, Diagnostic> {
     let value = match value {
         Value::String(text) if field.ty.secret => Value::Secret(Secret::new(text, Origin::Computed)),
         other => other,
     };
     field.ty.accepts(&value).map_err(|wrong| Diagnostic::yours(format!("input `{name}` {wrong}")))?;
-    Ok(value)
+    Ok(field.ty.shape(value))
 }
 
 #[cfg(test)]
@@ -206,7 +206,7 @@ call = "keebDev02.auth"
         assert_eq!((&values["memory"], &values["names"]), (&Value::Int(1024), &Value::List(vec!["a".into(), "b".into()])));
         insta::assert_snapshot!(parsed(&["w"], &["vmNmae=x", "memory=much", "vmName", "mode=stop", "mode=stop"]).unwrap_err(), @r#"
         there is no input `vmNmae`; did you mean `vmName`?
-        -i memory:1:1: input `memory` is `much`, not integer
+        -i memory:1:1: input `memory` is `much`, expected integer
         `-i vmName` has no value; write `-i name=value`
         input `mode` is given twice; keep one `-i`
     "#);
@@ -221,8 +221,8 @@ call = "keebDev02.auth"
         let told =
             |inputs: &[(&str, Value)]| graph_of(&project, &["w"], inputs).map(|_| ()).map_err(|c| lines(&c)).err().unwrap_or_default();
         assert_eq!(told(&[("vmName", "calamity".into())]), "");
-        insta::assert_snapshot!(told(&[("vmName", "Cal amity".into()), ("mode", "stpo".into()), ("memory", "1".into())]), @r#"
-        input `memory` is the string "1", expected integer
+        insta::assert_snapshot!(told(&[("vmName", "Cal amity".into()), ("mode", "stpo".into()), ("memory", "much".into())]), @r#"
+        input `memory` is the string "much", expected integer
         input `mode` is "stpo", expected one of shutdown, stop; did you mean `stop`?
         input `vmName` is "Cal amity", which does not match `[a-z][a-z0-9-]*`
     "#);

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::digest::Digest;
-use crate::event::Time;
+use crate::event::{Lasting, Time};
 use crate::model::contract::Effect;
 use crate::name::{ResourceName, ResourcePattern, RunId};
 use crate::plan::graph::{Action, Implied};
@@ -192,30 +192,11 @@ impl fmt::Display for Verdict {
             }
             Self::OutputMoved { resource, by, step } => write!(f, "runs: {resource} was written since, by {step} of run {}", by.short()),
             Self::OutputGone { resource } => write!(f, "runs: {resource} is not in the store any more"),
-            Self::Expired { age, window } => write!(f, "runs: what is known is {} old, and may be {}", Text(*age), Text(*window)),
+            Self::Expired { age, window } => write!(f, "runs: what is known is {} old, and may be {}", Lasting(*age), Lasting(*window)),
             Self::Fresh { age, window: Some(window) } => {
-                write!(f, "fresh: what is known is {} old, and may be {}", Text(*age), Text(*window))
+                write!(f, "fresh: what is known is {} old, and may be {}", Lasting(*age), Lasting(*window))
             }
-            Self::Fresh { age, window: None } => write!(f, "fresh: what is known is {} old, and stays true", Text(*age)),
-        }
-    }
-}
-
-/// A duration for people: its two largest units.
-struct Text(Duration);
-
-impl fmt::Display for Text {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0.as_secs();
-        let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
-        match (days, hours, minutes) {
-            (0, 0, 0) => write!(f, "{seconds} s"),
-            (0, 0, _) if seconds.is_multiple_of(60) => write!(f, "{minutes} min"),
-            (0, 0, _) => write!(f, "{minutes} min {} s", seconds % 60),
-            (0, _, 0) => write!(f, "{hours} h"),
-            (0, ..) => write!(f, "{hours} h {minutes} min"),
-            (_, 0, _) => write!(f, "{days} d"),
-            _ => write!(f, "{days} d {hours} h"),
+            Self::Fresh { age, window: None } => write!(f, "fresh: what is known is {} old, and stays true", Lasting(*age)),
         }
     }
 }

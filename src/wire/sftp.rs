@@ -488,6 +488,10 @@ fn refused(host: &str, path: &str, error: &Error) -> SshError {
             let cause = if said.is_empty() || said == code { code } else { format!("{code} ({})", status.error_message) };
             SshError::File { host, path: path.to_owned(), cause }
         }
+        // What the library says when the answer's channel is gone with the connection.
+        Error::UnexpectedBehavior(words) if words == "sender dropped" => {
+            SshError::Broken { host, what: path.to_owned(), cause: "the other side closed it".to_owned() }
+        }
         other => SshError::Broken { host, what: path.to_owned(), cause: other.to_string() },
     }
 }

@@ -191,6 +191,11 @@ pub enum SshError {
 }
 
 impl SshError {
+    /// Whether the machine is up and nobody listens there: soon after its boot that passes.
+    pub fn nobody_listens(&self) -> bool {
+        matches!(self, Self::Connect { cause, .. } if cause.starts_with("Connection refused"))
+    }
+
     /// Whether the host certainly did not begin what was asked.
     pub const fn certainly_not_begun(&self) -> bool {
         matches!(self, Self::Connect { .. } | Self::OffTheMap { .. } | Self::KeyChanged { .. } | Self::Denied { .. } | Self::Local(_))

@@ -29,13 +29,13 @@ fn the_log_tells_newest_first_who_did_what_in_which_run() {
     insta::assert_snapshot!(log.snapshot(), @r#"
     $ pmx --profile lab log fleet/vm/calamity
     version 4  [time]  fleet.stop  by [actor]
-        run [run], step stop-calamity/stop-vm, digest [digest]
+        run [run], step stop-calamity/stop-vm/stop, digest [digest]
         as before
     version 3  [time]  fleet.lookup  by [actor]
         run [run], step stop-calamity/lookup, digest [digest]
         as before
     version 2  [time]  fleet.stop  by [actor]
-        run [run], step stop-calamity/stop-vm, digest [digest]
+        run [run], step stop-calamity/stop-vm/stop, digest [digest]
         ip: "10.0.0.107" → null
         ipSource: "guest agent, eth0 (net0)" → "the VM is off"
         status: "running" → "stopped"
@@ -93,7 +93,7 @@ fn show_and_diff_name_versions_by_number_and_by_time() {
     $ pmx --profile lab show fleet/vm/calamity@2
     fleet/vm/calamity  version 2
     written [time] by fleet.stop for [actor]
-    run [run], step stop-calamity/stop-vm
+    run [run], step stop-calamity/stop-vm/stop
     digest [digest]
 
     {
@@ -226,7 +226,7 @@ fn a_plan_contacts_nobody_and_changes_nothing() {
            looks each time
            writes fleet/vm/calamity
            after stop-calamity/auth: reads keebDev02/node/node
-           may wait for the VM's state: at most [took]
+           may wait for the VM's state: as long as its requests take, each with a deadline of its own
       3. stop-calamity/warn-players  calamityTerraria.warnShutdown  (act)
            writes calamityTerraria/server/server
            after stop-calamity/lookup: reads fleet/vm/calamity
@@ -237,7 +237,7 @@ fn a_plan_contacts_nobody_and_changes_nothing() {
            after stop-calamity/lookup: reads fleet/vm/calamity
            after stop-calamity/warn-players: both act at fleet/vm/calamity
            may wait for the services to save and stop: at most [took]
-      5. stop-calamity/stop-vm  fleet.stop  (converge)
+      5. stop-calamity/stop-vm/stop  fleet.stop  (converge)
            writes fleet/vm/calamity
            after stop-calamity/auth: reads keebDev02/node/node
            after stop-calamity/stop-terraria: writes fleet/vm/calamity, which that reads; both act at fleet/vm/calamity
@@ -278,13 +278,13 @@ fn mistakes_are_named_with_what_was_meant() {
     nowhere.pmx(&["--version"]).exits(0).says("pmx ");
     let complaint = nowhere.pmx(&["build", "x", "--json"]).exits(2);
     assert_eq!((complaint.json()["fault"].as_str(), complaint.stderr.as_str()), (Some("yours"), ""));
-    let broken = Sandbox::own().replace("workflows/stop-calamity.toml", "call = \"fleet.stop\"", "cal = \"fleet.stop\"");
-    let told = broken.pmx(&["check"]).exits(2).says("workflows/stop-calamity.toml:23").says("^^^").says("`call`");
+    let broken = Sandbox::own().replace("workflows/stop-calamity.toml", "call = \"calamity.stop\"", "cal = \"calamity.stop\"");
+    let told = broken.pmx(&["check"]).exits(2).says("workflows/stop-calamity.toml:19").says("^^^").says("`call`");
     drop(told);
     let told = broken.pmx(&["check", "--json"]).exits(2).json();
     let place = |told: &Json| (told["file"].as_str().map(str::to_owned), told["line"].as_u64());
     let all: Vec<_> = told.as_array().into_iter().flatten().map(place).collect();
-    assert!(all.contains(&(Some("workflows/stop-calamity.toml".to_owned()), Some(23))), "{told}");
+    assert!(all.contains(&(Some("workflows/stop-calamity.toml".to_owned()), Some(19))), "{told}");
 }
 
 #[test]

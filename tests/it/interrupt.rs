@@ -18,7 +18,7 @@ fn the_first_ctrl_c_lets_end_what_runs_and_starts_nothing_more() {
         end.and_then(|event| event["ending"].as_str()).unwrap_or("none").to_owned()
     };
     assert_eq!(ending("warn-players"), "done", "{ran}");
-    assert_eq!((ending("stop-terraria"), ending("stop-vm")), ("skipped".to_owned(), "skipped".to_owned()), "{ran}");
+    assert_eq!((ending("stop-terraria"), ending("stop-vm/stop")), ("skipped".to_owned(), "skipped".to_owned()), "{ran}");
     let last = &events[events.len() - 1];
     assert_eq!((last["event"].as_str(), last["state"].as_str()), (Some("run-finished"), Some("cancelled")));
     assert!(events.iter().any(|event| event["event"] == "stopping"), "whoever pressed it is told what it means: {ran}");

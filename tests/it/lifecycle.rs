@@ -30,13 +30,16 @@ fn a_throw_away_vm_is_made_started_stopped_and_deleted() {
 #[test]
 fn a_stranger_with_the_name_of_the_throw_away_vm_is_left_alone() {
     let fleet = Fleet::up();
-    fleet.ask(&Request::Stranger { vmid: 555, name: "test-lifecycle-vm".into() });
-    fleet.tinker(555, Tinker::PowerOn);
-    let before = fleet.vm(555);
-    fleet.build(&["vm-lifecycle-test", "--yes", "test-lifecycle-vm"]).exits(3).says("the name `test-lifecycle-vm` is taken by vmid 555");
-    assert_eq!(effects(&fleet.requests()), Vec::<String>::new());
-    assert_eq!(fleet.vm(555), before);
-    assert_ne!(before.phase, Phase::Off);
+    for (vmid, workflow, name) in [(555, "vm-lifecycle-test", "test-lifecycle-vm"), (556, "guest-agent-test", "test-guest-agent-vm")] {
+        fleet.ask(&Request::Stranger { vmid, name: name.into() });
+        fleet.tinker(vmid, Tinker::PowerOn);
+        let before = fleet.vm(vmid);
+        let ran = fleet.build(&[workflow, "--yes", name]).exits(3).says(&format!("the name `{name}` is taken by vmid {vmid}"));
+        assert_eq!(effects(&fleet.requests()), Vec::<String>::new(), "{ran}");
+        assert_eq!(fleet.vm(vmid), before);
+        assert_ne!(before.phase, Phase::Off);
+        ran.keeps_quiet_about("deleted").says("choose another name, or delete that VM");
+    }
 }
 
 /// The old system left such a VM behind: a cleanup step behind a failed one stayed pending.
@@ -60,6 +63,10 @@ fn a_vm_that_never_got_an_address_is_deleted_all_the_same() {
     fleet.fault("agent-absent", None);
     let ran = fleet.build(&["vm-lifecycle-test", "--json"]);
     assert!(fleet.named("test-lifecycle-vm").is_none(), "{ran}");
+    // This one is there to prove the address, so it fails without one.
+    let ran = fleet.build(&["guest-agent-test"]).exits(1).says("the guest agent does not answer");
+    assert!(fleet.named("test-guest-agent-vm").is_none(), "{ran}");
+    ran.says("deleted test-guest-agent-vm");
 }
 
 #[test]

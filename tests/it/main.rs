@@ -21,3 +21,5 @@ mod real_types;
 mod resume;
 mod sandbox;
 mod secrets;
+mod spellings;
+mod workflows;

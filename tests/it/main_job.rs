@@ -33,8 +33,8 @@ fn players_are_warned_then_the_world_is_saved_then_the_vm_is_shut_down() {
       ✓ stop-calamity/warn-players  calamityTerraria.warnShutdown  warned for [took]; 2 online: Keeb, Sable
       … stop-calamity/stop-terraria: waiting for the services to save and stop (at most [took])
       ✓ stop-calamity/stop-terraria  calamity.stop  stopped tmodloader
-      … stop-calamity/stop-vm: waiting for the shutdown (at most [took])
-      ✓ stop-calamity/stop-vm  fleet.stop  stopped calamity (vmid 107)
+      … stop-calamity/stop-vm/stop: waiting for the shutdown (at most [took])
+      ✓ stop-calamity/stop-vm/stop  fleet.stop  stopped calamity (vmid 107)
     succeeded: 5 done  (`pmx run [run]`)
     --- exit 0
     ");
@@ -58,7 +58,7 @@ fn players_are_warned_then_the_world_is_saved_then_the_vm_is_shut_down() {
       ✓ stop-calamity/lookup  fleet.lookup  calamity (vmid 107) is off, on keeb-dev-02
       = stop-calamity/warn-players  calamityTerraria.warnShutdown  the VM is off
       = stop-calamity/stop-terraria  calamity.stop  the VM is off
-      = stop-calamity/stop-vm  fleet.stop  calamity (vmid 107) is off already
+      = stop-calamity/stop-vm/stop  fleet.stop  calamity (vmid 107) is off already
     succeeded: 1 done, 3 unchanged, 1 fresh  (`pmx run [run]`)
     --- exit 0
     ");
@@ -83,7 +83,7 @@ fn a_running_vm_without_a_known_address_stops_the_run_before_anything_is_stopped
       ✓ stop-calamity/lookup  fleet.lookup  calamity (vmid 107) runs on keeb-dev-02, address: none: the guest agent does not answer
       ✗ stop-calamity/warn-players  calamityTerraria.warnShutdown  failed: definitions/calamityTerraria.toml:5:16: fleet/vm/calamity has had no ip since [time], when run [run] (fleet.lookup) wrote version 1: none: the guest agent does not answer
       - stop-calamity/stop-terraria  calamity.stop  skipped: stop-calamity/warn-players failed
-      - stop-calamity/stop-vm  fleet.stop  skipped: stop-calamity/warn-players failed
+      - stop-calamity/stop-vm/stop  fleet.stop  skipped: stop-calamity/warn-players failed
     failed: 2 done, 2 skipped, 1 failed  (`pmx run [run]`)
 
     stop-calamity/warn-players: definitions/calamityTerraria.toml:5:16: fleet/vm/calamity has had no ip since [time], when run [run] (fleet.lookup) wrote version 1: none: the guest agent does not answer
@@ -119,8 +119,8 @@ fn reboot_is_stop_then_start() {
     let finished: Vec<&str> =
         events.iter().filter(|event| event["event"] == "action-finished").filter_map(|event| event["step"].as_str()).collect();
     let at = |end: &str| finished.iter().position(|step| step.ends_with(end)).unwrap_or_else(|| panic!("no {end} in {finished:?}"));
-    assert!(at("warn-players") < at("stop-terraria") && at("stop-terraria") < at("stop-vm"), "{finished:?}");
-    assert!(at("stop-vm") < at("vm/start") && at("vm/start") < at("start-terraria"), "{finished:?}");
+    assert!(at("warn-players") < at("stop-terraria") && at("stop-terraria") < at("stop-vm/stop"), "{finished:?}");
+    assert!(at("stop-vm/stop") < at("start/vm/start") && at("start/vm/start") < at("start-terraria"), "{finished:?}");
     let requests = fleet.requests();
     let effects = effects(&requests);
     assert_eq!(effects, ["POST /nodes/keeb-dev-02/qemu/107/status/shutdown", "POST /nodes/keeb-dev-02/qemu/107/status/start"]);

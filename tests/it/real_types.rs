@@ -3,6 +3,7 @@
 
 mod compose;
 mod console;
+mod engine;
 mod exec;
 mod files;
 mod images;
@@ -11,4 +12,5 @@ mod order;
 mod refused;
 mod secrets;
 pub mod site;
+mod stream;
 mod uploads;

@@ -49,6 +49,17 @@ fn a_netboot_forgets_all_but_its_disks() {
 }
 
 #[test]
+fn disks_that_are_late_are_nowhere_until_they_come() {
+    let rig = Rig::new("fresh");
+    rig.set(|faults| faults.disks_hidden = true);
+    rig.ok("modprobe virtio_scsi");
+    assert_eq!(rig.run("[ -b /dev/sda ] || cat /sys/block/sda/size").status, 1);
+    assert_eq!(rig.ok("cat /proc/partitions; lsblk -n").trim(), "major minor  #blocks  name");
+    rig.set(|faults| faults.disks_hidden = false);
+    rig.ok("[ -b /dev/sda ] && cat /sys/block/sda/size && lsblk -n | grep sda");
+}
+
+#[test]
 fn an_installed_machine_keeps_its_system_through_a_netboot() {
     let rig = Rig::new("slate");
     rig.ok("echo x > /root/x");

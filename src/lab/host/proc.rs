@@ -44,7 +44,8 @@ impl HostState {
     /// A netbooted kernel finds its disks when the driver is loaded; an installed one has it in its initramfs.
     #[must_use]
     pub fn sees_disks(&self) -> bool {
-        self.boot.root == Root::Disk || self.boot.modules.contains("virtio_scsi") || self.disks.iter().any(|d| d.name.starts_with('v'))
+        let driven = self.boot.modules.contains("virtio_scsi") || self.disks.iter().any(|d| d.name.starts_with('v'));
+        self.boot.root == Root::Disk || driven && !self.boot.disks_hidden
     }
 
     /// `/sys/block/sda/size`, in sectors of 512 bytes.

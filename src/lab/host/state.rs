@@ -52,6 +52,9 @@ pub struct Boot {
     pub distro: Distro,
     /// Kernel modules loaded by hand since the boot.
     pub modules: BTreeSet<String>,
+    /// The kernel has not found the disks yet (`HostFaults::disks_hidden`).
+    #[serde(skip)]
+    pub disks_hidden: bool,
     /// Mounted partitions: directory to device.
     pub mounts: BTreeMap<String, String>,
 }

@@ -39,10 +39,11 @@ impl World {
 
     /// Runs `act` on the machine's inside.
     pub fn host<R>(&self, act: impl FnOnce(&mut HostState) -> R) -> R {
-        let full = self.machine.faults().disk_full;
+        let faults = self.machine.faults();
         let (mut act, mut result) = (Some(act), None);
         self.machine.with(&mut |host| {
-            host.files.full = full;
+            host.files.full = faults.disk_full;
+            host.boot.disks_hidden = faults.disks_hidden;
             host.settle(time::now_ms());
             let confined = self
                 .chroot

@@ -14,7 +14,10 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     for definition in checker.project.definitions.values() {
         let Some(schema) = checker.schemas.types.get(&definition.kind.value) else {
             let complaint = Diagnostic::yours(format!("there is no type `{}`", definition.kind.value)).at(&definition.kind.span, "");
-            checker.complain(unknown(complaint, &definition.kind.value, checker.schemas.types.keys()));
+            checker.complain(match crate::name::renamed(&definition.kind.value) {
+                Some(here) => complaint.help(format!("it is called `{here}` here")),
+                None => unknown(complaint, &definition.kind.value, checker.schemas.types.keys()),
+            });
             continue;
         };
         let scene = Scene::open();

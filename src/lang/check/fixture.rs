@@ -131,7 +131,7 @@ pub(super) fn schemas() -> Schemas {
                 "host string!?, user string, port int",
                 &[("result", "stdout string, exitCode int"), ("file", "bytes int, digest string")],
                 &[
-                    ("exec", "command string!, timeout int, env secrets, args strings"),
+                    ("exec", "command string!, timeout int, env secrets, args strings, more any"),
                     ("writeFile", "dest string!, content string!*, mode string"),
                 ],
             ),

@@ -26,7 +26,8 @@ pub(super) fn check(checker: &mut Checker<'_>, scene: &Scene, what: &str, templa
         }
         Template::List(items) => match &want.kind {
             Kind::List(item) => items.iter().for_each(|one| check(checker, scene, &format!("an item of {what}"), one, item)),
-            Kind::Any => drop(type_of(checker, scene, &template.value)),
+            // Anything goes, but a secret.
+            Kind::Any => items.iter().for_each(|one| check(checker, scene, &format!("an item of {what}"), one, want)),
             _ => mismatch(checker, what, template, "a list", want),
         },
         Template::Map(fields) => match &want.kind {
@@ -34,7 +35,7 @@ pub(super) fn check(checker: &mut Checker<'_>, scene: &Scene, what: &str, templa
                 fields.iter().for_each(|(name, one)| check(checker, scene, &format!("`{name}` in {what}"), one, item));
             }
             Kind::Object(known) => object(checker, scene, what, template, (fields.iter(), known)),
-            Kind::Any => drop(type_of(checker, scene, &template.value)),
+            Kind::Any => fields.iter().for_each(|(name, one)| check(checker, scene, &format!("`{name}` in {what}"), one, want)),
             _ => mismatch(checker, what, template, "a table", want),
         },
     }
@@ -44,7 +45,6 @@ fn literal(checker: &mut Checker<'_>, what: &str, template: &Spanned<Template>, 
     if let Err(why) = want.accepts(value) {
         let complaint = Diagnostic::yours(format!("{what} {why}")).at(&template.span, "");
         checker.complain(match (value, &want.kind) {
-            (Value::String(text), Kind::Int | Kind::Float | Kind::Bool) if unquoted(text) => complaint.help("write it without the quotes"),
             (Value::Int(_) | Value::Float(_) | Value::Bool(_), Kind::String) => complaint.help("write it in quotes"),
             (Value::String(text), Kind::List(_)) => complaint.help(format!("write a list: [\"{text}\"]")),
             _ => complaint,
@@ -53,10 +53,6 @@ fn literal(checker: &mut Checker<'_>, what: &str, template: &Spanned<Template>, 
         let complaint = Diagnostic::warning(format!("{what} is a secret in plain text")).at(&template.span, "");
         checker.complain(complaint.help("put it in a vault: ${{ vault.get(\"vault\", \"key\") }}"));
     }
-}
-
-fn unquoted(text: &str) -> bool {
-    text.parse::<f64>().is_ok() || matches!(text, "true" | "false")
 }
 
 fn expect(checker: &mut Checker<'_>, what: &str, expr: &Expr, have: &Type, want: &Type) {

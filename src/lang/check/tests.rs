@@ -36,8 +36,8 @@ fn mistakes_in_steps() {
         (step("call = \"fleet.start\"\nwith = { vmNmae = \"x\" }"), "w.toml:4:10: fleet.start takes no `vmNmae`; did you mean `vmName`?"),
         (step("call = \"keebDev02.auth\"\nwith = { x = 1 }"), "w.toml:4:10: keebDev02.auth takes no `x`; it takes no arguments"),
         (
-            step("call = \"fleet.start\"\nwith = { vmName = \"x\", waitSeconds = \"120\" }"),
-            "w.toml:4:38: `waitSeconds` of fleet.start is the string \"120\", expected integer; write it without the quotes",
+            step("call = \"fleet.start\"\nwith = { vmName = \"x\", waitSeconds = \"2 min\" }"),
+            "w.toml:4:38: `waitSeconds` of fleet.start is the string \"2 min\", expected integer",
         ),
         (
             step("call = \"fleet.start\"\nwith = { vmName = 3 }"),
@@ -173,6 +173,25 @@ fn secrets_may_go_where_secrets_belong() {
         "call = \"testVmSsh.exec\"\nwith = {{ vmName = \"x\", command = \"ls\", env = {{ TOKEN = '${{{{ {vault} }}}}' }} }}"
     ));
     assert_eq!(workflow(&text), Vec::<String>::new());
+}
+
+#[test]
+fn a_secret_is_found_inside_what_may_be_anything() {
+    let vault = "${{ vault.get(\"proxmox-vault\", \"k\") }}";
+    for (more, what) in [
+        (format!("'{vault}'"), "`more`"),
+        (format!("[\"a\", '{vault}']"), "an item of `more`"),
+        (format!("[\"a\", 'b={vault}']"), "an item of `more`"),
+        (format!("{{ a = [{{ b = '{vault}' }}] }}"), "`b` in an item of `a` in `more`"),
+    ] {
+        let told = workflow(&step(&format!("call = \"testVmSsh.exec\"\nwith = {{ vmName = \"x\", command = \"ls\", more = {more} }}")));
+        assert!(
+            told[0].contains(&format!("{what} of testVmSsh.exec holds a secret, which may only flow into secret arguments")),
+            "{told:?}"
+        );
+    }
+    let harmless = "call = \"testVmSsh.exec\"\nwith = { vmName = \"x\", command = \"ls\", more = [1, { a = '${{ 1 + 1 }}' }] }";
+    assert_eq!(workflow(&step(harmless)), Vec::<String>::new());
 }
 
 #[test]

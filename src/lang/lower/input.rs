@@ -21,7 +21,7 @@ pub(in crate::lang) fn read(reader: &mut Reader, name: &Spanned<String>, table: 
         if let Err(why) = ty.accepts(&value) {
             reader.complain(Diagnostic::yours(format!("the default of input `{}` {why}", name.value)).at(&span, ""));
         }
-        Some(value)
+        Some(ty.shape(value))
     });
     let doc = reader.string(table, "description").map(|text| text.value).unwrap_or_default();
     Spanned::new(Field { ty, required: default.is_none(), default, doc }, name.span.clone())

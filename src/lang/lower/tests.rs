@@ -103,7 +103,10 @@ fn mistakes_in_inputs() {
     let table = [
         (input("type = \"strin\""), "w.toml:2:9: `strin` is not a type of inputs; did you mean `string`?"),
         (input(""), "w.toml:1:1: [input.x] has no `type`; add `type = \"string\"`"),
-        (input("type = \"integer\"\ndefault = \"3\""), "w.toml:3:11: the default of input `x` is the string \"3\", expected integer"),
+        (
+            input("type = \"integer\"\ndefault = \"three\""),
+            "w.toml:3:11: the default of input `x` is the string \"three\", expected integer",
+        ),
         (
             input("type = \"string\"\ndefault = \"b\"\nenum = [\"start\"]"),
             "w.toml:3:11: the default of input `x` is \"b\", expected one of start",

@@ -42,6 +42,8 @@ When the VM is off, `stop` succeeds and `status` says so; the others fail.
 const RESULT: &[Writes] = &[Writes { spec: "result", instance: Instance::Single("result") }];
 const HOST: &[Acts] = &[Acts { at: At::Host("sshHost"), shared: false }];
 const LOOKING: PhaseRow = PhaseRow { name: "the services' state", argument: None, seconds: 60 };
+/// For one service; each more of them has its own time.
+const DOWN: PhaseRow = PhaseRow { name: control::DOWN, argument: Some("timeout"), seconds: 2 * control::GRACE.as_secs() };
 const READY: PhaseRow = PhaseRow { name: control::READY, argument: Some("timeout"), seconds: 120 };
 
 /// The row of `docker/compose`.
@@ -78,7 +80,7 @@ pub static TYPE: TypeRow = TypeRow {
             writes: RESULT,
             acts: HOST,
             fresh: Duration::ZERO,
-            phases: &[PhaseRow { name: control::DOWN, argument: Some("timeout"), seconds: 60 }],
+            phases: &[DOWN],
             run: |ctx, call| Box::pin(control::stop(ctx, call)),
         },
         MethodRow {
@@ -91,7 +93,7 @@ pub static TYPE: TypeRow = TypeRow {
             fresh: Duration::ZERO,
             phases: &[
                 PhaseRow { name: control::PULL, argument: None, seconds: control::PULL_DEADLINE.as_secs() },
-                PhaseRow { name: control::DOWN, argument: None, seconds: 60 },
+                DOWN,
                 PhaseRow { name: control::UP, argument: None, seconds: control::UP_DEADLINE.as_secs() },
                 READY,
             ],

@@ -43,24 +43,47 @@ envFile = "/opt/proxmox-manager/bot/.env"
 ```
 
 `install` does nothing when the engine answers. Otherwise it installs the packages (`docker` and `docker-cli-compose` with apk, `docker.io` with apt), has
-the service started at each boot, starts it, and waits until it answers. Nothing that is there already is upgraded: that would restart containers.
+the service started at each boot, starts it, and waits until it answers. A package that is there already is not upgraded: that would restart containers.
+`sshUser` must be root for it; for the rest it is enough that the user may speak to Docker.
 
-`build` labels the image with a digest of its inputs, `pmx.inputs`, and does nothing when the image of that tag carries the same one. With `inputs` these
-stand for what is in the directory: give the digests of whatever was put there. Without, every file of the directory is read on the host. The base image is
-no input: a newer one is taken when something else changes.
+What pmx makes carries a label, `pmx.inputs`: the digest of all that it was made from. That is how the next call knows whether something changed.
+`docker inspect` shows it, and a container without it is somebody else's.
 
-`run` labels the container in the same way: with the id of its image, the ports, volumes, variables, restart policy and command, and the content of
-`envFile` as it is on the host. Equal and running: nothing is done. Equal and stopped: it is started. Otherwise the old container is renamed and keeps running
-until the new one is made; then it is stopped with time to save, and the new one is started. It is removed only when the new one has stayed up; if that does
-not, the old one comes back under its name and runs again. Two of them never run at once, because they would share ports and volumes. A container that had
-to be killed (exit code 137) ends the replacement: its data may be unsaved. A container of that name without the label is somebody else's and is refused.
+`build` does nothing when the image of that name has the label that it would get. In the digest are `contextPath`, `dockerfilePath`, and `inputs` if any
+are given: they stand for what is in the directory, so give the digests of whatever was put there. Without `inputs` the name, mode and content of every file
+in the directory count. The base image is no input: a newer one is taken when something else changes. The image that had the name before stays, without it.
 
-A variable's value is a secret: it reaches Docker over standard input, is never in a command, and what the label holds of it is keyed with this store's key
-(another store's `run` therefore replaces the container once). A value cannot hold a line break. `env` wins over `envFile`.
+`run` leaves a container alone when it runs and its label is the one that it would get, and starts it when it is stopped. In the digest are
 
-`stop` gives a container the time that its own stop timeout asks for, at least a minute, and fails when it had to be killed. `exec` runs a command inside;
-any exit code but 0 is a failure. A `command` is a list of words, or one text for the container's `sh -c`. `build` and `run` remove no volume, no image and
-no container of others.
+* the id of the image, not its name: a new image of the same name counts;
+* `ports`, `volumes`, `command` and `restart`;
+* `env`, the content of `envFile` as it is on the host, and `envDigest`, all of these by a digest keyed with this store's key. Another store's `run`
+  therefore replaces the container once.
+
+When any of these changed, the container is replaced, so that at each moment at least one of the two can be brought back:
+
+1. the old container is renamed to `{containerName}.pmx-old`, and runs on;
+2. the new one is made. Volumes without a name that the old one had, such as the image's own, are handed on to it. Whatever else the old one wrote inside
+   itself goes with it;
+3. the old one is stopped, with the time to save that its stop timeout asks for, at least a minute. Two of them never run at once: they would share ports
+   and volumes;
+4. the new one is started, and watched: it must be healthy within two minutes, or run for two seconds when the image has no health check, or have ended with
+   0 when it is not to be restarted;
+5. the old one is removed.
+
+When one of these fails, or the run is cancelled, the new container is stopped and removed, the old one gets its name back and, if it ran, is started again;
+the failure says so. An old container that had to be killed in step 3 (exit code 137: its data may be unsaved) ends the replacement and stays stopped, for
+somebody to look at. If pmx itself dies in between, both containers are still there, and the next `run` settles that first. A first `run` that fails leaves
+its container where it is, with its log. A container of that name (or with `.pmx-old` behind it) that pmx did not make is refused with exit code 3, running
+or not; pmx never removes it.
+
+A variable's value is a secret: it reaches Docker over standard input and is in no command, label or log. (Whoever may speak to Docker on that host can see
+it with `docker inspect`.) A value cannot hold a line break, and is at most 64 KiB long. `env` wins over `envFile`.
+
+`stop` gives a container the same time to save, and fails when it had to be killed. `exec` runs a command inside; any exit code but 0 is a failure. Both work
+on every container, as `inspect` does, whoever made it. A `command` is a list of words, or one text for the container's `sh -c`. Every list may also be given
+as JSON in a text. Names and values that Docker would misread are refused with the rule that they break, before the host is asked. Nothing here removes a
+volume or an image.
 
 When the VM is off, `stop` succeeds and `inspect` says so; the others fail.
 "#;
@@ -360,7 +383,7 @@ struct Container {
     restart: Option<String>,
     /// Published ports, `127.0.0.1:53:53/udp`.
     ports: Vec<String>,
-    /// Mounts, as they were asked for.
+    /// Mounts: those that were asked for, and volumes without a name that the container before handed on.
     volumes: Vec<String>,
 }
 

@@ -116,7 +116,7 @@ pub static TYPE: TypeRow = TypeRow {
         },
         MethodRow {
             arguments: object::<Start>,
-            phases: &[PhaseRow { name: control::READY, argument: Some("timeout"), seconds: 180 }],
+            phases: &[ANSWER, PhaseRow { name: control::READY, argument: Some("timeout"), seconds: 180 }],
             run: |ctx, call| Box::pin(control::start(ctx, call)),
             ..row("startMinecraftServer", "Starts the server unless it runs, and waits until players can join.", Effect::Converge)
         },

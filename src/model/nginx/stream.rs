@@ -38,26 +38,68 @@ targetIp = '${{ inputs.targetIp }}'
 portMap = '${{ inputs.portMap }}'
 ```
 
+`pmx build configure-proxy -i vmName=calamity -i targetIp=10.0.0.107 -i portMap=7777:7777,24454:24454/udp` then writes `~/stream/conf.d/calamity.conf`:
+
+```text
+# calamity: written by pmx, which replaces the whole file.
+server {
+    listen 7777;
+    proxy_pass 10.0.0.107:7777;
+}
+server {
+    listen 24454 udp;
+    proxy_pass 10.0.0.107:24454;
+}
+```
+
 What is assumed of `streamDir`:
 
 * it holds a compose file (`compose.yaml`, `compose.yml`, `docker-compose.yml` or `docker-compose.yaml`) with one service whose image is nginx, or that has no
   other service; `sshUser` may speak to Docker. Or it holds no compose file but an `nginx.conf`, and nginx runs on the host with it:
   `nginx -p ~/stream -c nginx.conf`;
-* `nginx.conf` includes the files of `conf.d/*.conf` (in the container: what is mounted from there) inside its `stream { }`.
+* `nginx.conf` loads the stream module where it is one (Debian: libnginx-mod-stream, Alpine: nginx-mod-stream) and includes the files of `conf.d/*.conf` (in
+  the container: what is mounted from there) inside its `stream { }`.
 
-`configure` makes `conf.d/{vmName}.conf` listen on the ports of `portMap` (`25565:25565,24454:24454/udp`: listen, then backend) and pass them on to
-`targetIp`, an address. The same ports are published in the compose file, by lines `- "25565:25565"` below the service's `ports:`; comments, order and quotes
-of the file stay as they are, ports that this proxy no longer needs go, and those of other proxies are never touched. A file written in a form that the
-editor does not understand (`ports: [...]`, tabs, an anchor) is refused with its line. What the new file means is checked by `docker compose config`: it must
-differ in these ports alone.
+```yaml
+services:
+  stream:
+    image: nginx:1.27
+    restart: unless-stopped
+    ports:
+      - "7777:7777"
+    volumes:
+      - ./nginx.conf:/etc/nginx/nginx.conf:ro
+      - ./conf.d:/etc/nginx/stream.d:ro     # nginx.conf: stream { include /etc/nginx/stream.d/*.conf; }
+```
 
-In this order: the configuration is written, nginx tests it, the container is made anew when ports changed (which breaks the connections of its other proxies
-for a moment; a port that another process holds is found out before) or else nginx reads it again, and then every port is looked for among the sockets that
-nginx itself has open, because nginx says yes to a reload even if it cannot have a port. When anything of this fails, both files are put back and nginx is
-told to read them, and the failure says whether that worked. When everything is so already, nothing is done.
+`portMap` is `listen:backend[/tcp|udp],…`, at most 64 of them: the port that players connect to, then that of the machine behind. `targetIp` is an address,
+never a name: nginx refuses its whole configuration for one name that does not resolve. A port that another file of `conf.d` listens on is refused with that
+file's name.
+
+The same ports are published in the compose file, by lines `- "25565:25565"` below the service's `ports:`, unless the service has `network_mode: host`.
+Comments, order and quotes of the file stay as they are, ports that this proxy no longer needs go, and those of other proxies are never touched. A file
+written in a form that the editor does not understand (`ports: [...]`, tabs, an anchor) is refused with its line. What the new file means is checked by
+`docker compose config`: it must differ in these ports alone.
+
+What happens, in this order, and what then becomes of the other proxies:
+
+1. looking, which changes nothing: the present configuration must be good (`nginx -T`; else nginx's own words name the file), and nobody else may listen on a
+   wanted port. A container that does not run is started first;
+2. the configuration is written, and nginx tests it;
+3. when ports are to be published, the compose file is written and the container made anew: this breaks the connections of all its proxies for a moment.
+   Otherwise nginx reads its configuration again, and live connections stay;
+4. every port is looked for among the sockets that nginx itself has open, because nginx says yes to a reload even if it cannot have a port.
+
+When 2, 3 or 4 fails, or the run is cancelled, the files are put back byte for byte, the container is made as before if it was made anew, nginx reads its
+configuration again, and the failure ends with "everything is as it was before", or says what is not.
+
+When everything is so already, files and open ports, nothing is done: no file is written and nginx is not told anything. There is no method that removes
+a proxy: delete its file and its lines below `ports:`, then `docker compose up -d` and `docker compose exec stream nginx -s reload`.
 "#;
 
 const SERVED: &str = "nginx to serve every port";
+/// For taking everything back, the container included.
+const BACK_DEADLINE: Duration = Duration::from_secs(360);
 /// nginx tries to take a port for 2.5 s.
 const SERVED_DEADLINE: Duration = Duration::from_secs(15);
 
@@ -78,6 +120,7 @@ pub static TYPE: TypeRow = TypeRow {
         fresh: Duration::ZERO,
         phases: &[
             PhaseRow { name: "the container to be made anew", argument: None, seconds: place::UP_DEADLINE.as_secs() },
+            PhaseRow { name: place::STARTED, argument: None, seconds: place::STARTED_DEADLINE.as_secs() },
             PhaseRow { name: SERVED, argument: None, seconds: SERVED_DEADLINE.as_secs() },
         ],
         run: |ctx, call| Box::pin(configure(ctx, call)),
@@ -239,12 +282,7 @@ async fn apply(place: &Place<'_>, change: &Change) -> Result<(), Failure> {
     let ctx = place.remote.ctx;
     let running = place.running().await?;
     if place.publishes() {
-        let taken = place.taken().await?;
-        let held: Vec<&Listen> = change.wanted.iter().filter(|port| taken.contains(port) && !running.published.contains(port)).collect();
-        if !held.is_empty() {
-            let message = format!("{}: another process holds {}", place.remote.target.host, spoken(held));
-            return Err(Failure::theirs(message).help("`ss -lntup` on the host says which; nothing was changed"));
-        }
+        free(place, change, &running.published).await?;
     }
     if !running.runs {
         ctx.reporter.warn("the proxy's container does not run: it is started first, as it is");
@@ -254,14 +292,17 @@ async fn apply(place: &Place<'_>, change: &Change) -> Result<(), Failure> {
         Ok(config) => place.open(&config).await?,
         Err(failure) => return Err(failure.help("the configuration is broken already, before any change: mend it first")),
     };
+    if !place.publishes() {
+        free(place, change, &before).await?;
+    }
     let anew = place.publishes() && (change.compose.is_some() || !change.wanted.is_subset(&running.published));
-    let done = make(place, change, anew).await;
-    let Err(failure) = done else { return Ok(()) };
+    let mut made = false;
+    let Err(failure) = make(place, change, anew, &mut made).await else { return Ok(()) };
     // What was changed is taken back although the run may be cancelled by now.
-    let calm = undeterred(ctx);
+    let calm = undeterred(ctx, BACK_DEADLINE);
     let remote = Remote { ctx: &calm, target: place.remote.target.clone() };
     let calm = Place { remote: &remote, dir: place.dir, compose: place.compose.clone() };
-    match undo(&calm, change, (anew, &before)).await {
+    match undo(&calm, change, (made, &before)).await {
         Ok(()) => Err(Failure { message: format!("{}; everything is as it was before", failure.message), ..failure }),
         Err(worse) => {
             let message = format!("{}; and it could not be taken back: {worse}", failure.message);
@@ -270,7 +311,19 @@ async fn apply(place: &Place<'_>, change: &Change) -> Result<(), Failure> {
     }
 }
 
-async fn make(place: &Place<'_>, change: &Change, anew: bool) -> Result<(), Failure> {
+/// Whether nobody but this nginx, which has `own`, listens on a port of the change. One that is held without listening cannot be seen; nginx meets that.
+async fn free(place: &Place<'_>, change: &Change, own: &BTreeSet<Listen>) -> Result<(), Failure> {
+    let taken = place.taken().await?;
+    let held: Vec<&Listen> = change.wanted.iter().filter(|port| taken.contains(port) && !own.contains(port)).collect();
+    if held.is_empty() {
+        return Ok(());
+    }
+    let message = format!("{}: another process holds {}", place.remote.target.host, spoken(held));
+    Err(Failure::theirs(message).help("`ss -lntup` on the host says which; nothing was changed"))
+}
+
+/// Makes the change. `made` says afterwards whether the container may have been made anew, however this ended.
+async fn make(place: &Place<'_>, change: &Change, anew: bool, made: &mut bool) -> Result<(), Failure> {
     let (host, reporter) = (&place.remote.target.host, &place.remote.ctx.reporter);
     place.write(&change.file, Some(&change.new)).await?;
     let config = place.test().await?;
@@ -291,6 +344,7 @@ async fn make(place: &Place<'_>, change: &Change, anew: bool) -> Result<(), Fail
     if anew {
         reporter.warn("ports are published anew: the connections of the other proxies break for a moment");
         reporter.phase("the container to be made anew", Some(place::UP_DEADLINE));
+        *made = true;
         place.up().await?;
     }
     // A container that was not made anew has not read the file yet; one that was, reads it once more without harm.
@@ -316,12 +370,12 @@ async fn served(place: &Place<'_>, wanted: &BTreeSet<Listen>, config: &str) -> R
     }
 }
 
-async fn undo(place: &Place<'_>, change: &Change, (anew, before): (bool, &BTreeSet<Listen>)) -> Result<(), Failure> {
+async fn undo(place: &Place<'_>, change: &Change, (made, before): (bool, &BTreeSet<Listen>)) -> Result<(), Failure> {
     place.write(&change.file, change.old.as_deref()).await?;
     if let (Some(compose), Some(_)) = (&place.compose, &change.compose) {
         place.write(&compose.file, Some(&compose.text)).await?;
     }
-    if anew {
+    if made {
         place.up().await?;
     }
     place.reload().await?;

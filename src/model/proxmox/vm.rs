@@ -51,7 +51,10 @@ waitSeconds = 120
 `ip` is the address of the machine's own network card, told by its guest agent: install `qemu-guest-agent` in the machine. It is null while the machine is
 off, and it is missing while the machine runs and its address is not known; `ipSource` says which card it is, or why there is none.
 
-Before a method changes a machine it waits for whatever Proxmox task still works on it, a backup for example, and says which.
+Before a method changes a machine it waits for whatever Proxmox task still works on it, a backup for example, and says which. When the answer to a
+`start` or `stop` is lost, it looks at the machine and asks again only if it did not happen; `create` looks for a machine with this run's mark.
+
+`stop` of a machine that pmx itself deleted is done already; of one that was never seen it fails, because the name may be a slip.
 
 `delete` compares vmid, name and SMBIOS uuid of the running system with the version that was shown when it was confirmed, and refuses when one differs.
 "#;
@@ -82,7 +85,7 @@ pub static TYPE: TypeRow = TypeRow {
             writes: &[VM],
             acts: MACHINE,
             fresh: Duration::ZERO,
-            phases: &[PhaseRow { name: "the VM's state", argument: None, seconds: 40 }],
+            phases: &[PhaseRow { name: find::PHASE, argument: None, seconds: 0 }],
             run: |ctx, call| Box::pin(find::lookup(ctx, call)),
         },
         MethodRow {
@@ -93,7 +96,7 @@ pub static TYPE: TypeRow = TypeRow {
             writes: &[Writes { spec: "vm", instance: Instance::All }],
             acts: &[Acts { at: At::Machine(Writes { spec: "vm", instance: Instance::All }), shared: false }],
             fresh: Duration::ZERO,
-            phases: &[PhaseRow { name: "the lists of all nodes", argument: None, seconds: 40 }],
+            phases: &[PhaseRow { name: sync::PHASE, argument: None, seconds: 0 }],
             run: |ctx, call| Box::pin(sync::sync(ctx, call)),
         },
         MethodRow {
@@ -132,8 +135,8 @@ pub static TYPE: TypeRow = TypeRow {
             fresh: Duration::ZERO,
             phases: &[
                 SETTLE,
-                PhaseRow { name: power::STOPPING, argument: Some("timeout"), seconds: 60 },
-                PhaseRow { name: power::OFF, argument: None, seconds: power::OFF_DEADLINE.as_secs() },
+                PhaseRow { name: power::STOPPING, argument: Some("timeout"), seconds: 60 + power::SLACK.as_secs() },
+                PhaseRow { name: power::OFF, argument: Some("timeout"), seconds: 60 + power::SLACK.as_secs() },
             ],
             run: |ctx, call| Box::pin(power::stop(ctx, call)),
         },

@@ -15,10 +15,12 @@ const PLUGINS: [&str; 4] = [
     "/usr/libexec/docker/cli-plugins",
 ];
 
-/// A running engine. It has no bridge and no firewall rules: containers reach each other and their engine, never the world.
+/// A running engine. It stands either in the machine's network, without a bridge and firewall rules; or apart, in an empty network of its own, where it
+/// may have both and where every port is free. Its containers never reach the world.
 pub struct Docker {
     docker: PathBuf,
     dir: tempfile::TempDir,
+    apart: bool,
     process: Option<Process>,
 }
 
@@ -29,6 +31,21 @@ impl Docker {
     /// When it does not answer in time; with the end of its log.
     #[track_caller]
     pub fn start() -> Option<Self> {
+        Self::begin(false)
+    }
+
+    /// Starts an engine in a network of its own; `None` when the test is to be skipped.
+    ///
+    /// # Panics
+    /// As `start`.
+    #[track_caller]
+    pub fn apart() -> Option<Self> {
+        needs(["unshare", "nsenter", "ip", "iptables"])?;
+        Self::begin(true)
+    }
+
+    #[track_caller]
+    fn begin(apart: bool) -> Option<Self> {
         let [dockerd, docker] = needs(["dockerd", "docker"])?;
         present("root, for dockerd", is_root().then_some(()))?;
         let plugin = present("docker compose (v2)", compose_plugin())?;
@@ -36,7 +53,7 @@ impl Docker {
         let plugins = dir.path().join("config/cli-plugins");
         std::fs::create_dir_all(&plugins).expect("a folder can be made");
         run(Command::new("ln").arg("-s").arg(plugin).arg(plugins.join("docker-compose")));
-        let mut engine = Self { docker, dir, process: None };
+        let mut engine = Self { docker, dir, apart, process: None };
         engine.launch(&dockerd);
         Some(engine)
     }
@@ -49,6 +66,26 @@ impl Docker {
         [("DOCKER_HOST", socket), ("DOCKER_CONFIG", config), ("DOCKER_BUILDKIT", "0".to_owned())]
             .map(|(name, value)| (name.to_owned(), value))
             .to_vec()
+    }
+
+    /// The ordinary client's program.
+    pub fn program(&self) -> &Path {
+        &self.docker
+    }
+
+    /// What stands before a command that is to run in the engine's network; empty when that is the machine's own.
+    pub fn entrance(&self) -> String {
+        let id = self.process.as_ref().map_or(0, Process::id);
+        if self.apart { format!("nsenter --net=/proc/{id}/ns/net -- ") } else { String::new() }
+    }
+
+    /// A command in the engine's network.
+    pub fn inside(&self, program: &str, arguments: &[&str]) -> Command {
+        let entrance = self.entrance();
+        let mut words = entrance.split_whitespace().chain([program]).chain(arguments.iter().copied());
+        let mut command = Command::new(words.next().unwrap_or(program));
+        command.args(words);
+        command
     }
 
     /// The ordinary client with `arguments`.
@@ -71,13 +108,16 @@ impl Docker {
     fn launch(&mut self, dockerd: &Path) {
         let at = |name: &str| self.dir.path().join(name);
         let log = std::fs::File::create(at("log")).expect("a log can be written");
-        let mut command = Command::new(dockerd);
+        let mut command = Command::new(if self.apart { Path::new("unshare") } else { dockerd });
+        if self.apart {
+            // What replaces itself keeps its process id, by which the network is found.
+            command.args(["--net", "sh", "-c", "ip link set lo up && exec \"$0\" \"$@\""]).arg(dockerd);
+        }
         command.arg("--data-root").arg(at("data")).arg("--exec-root").arg(at("exec")).arg("--pidfile").arg(at("pid"));
-        command.arg("--host").arg(format!("unix://{}", at("sock").display())).args([
-            "--bridge=none",
-            "--iptables=false",
-            "--ip6tables=false",
-        ]);
+        command.arg("--host").arg(format!("unix://{}", at("sock").display()));
+        if !self.apart {
+            command.args(["--bridge=none", "--iptables=false", "--ip6tables=false"]);
+        }
         command.stdout(Stdio::null()).stderr(log);
         let mut process = Process::start(&mut command, Duration::from_secs(15));
         let log = || std::fs::read_to_string(at("log")).unwrap_or_default();

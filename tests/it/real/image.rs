@@ -14,6 +14,9 @@ const TERRARIA: [(&str, &str); 3] = [
     ("inject", include_str!("terraria/inject.sh")),
 ];
 
+/// nginx's module for TCP and UDP, where Debian's package puts it.
+pub const STREAM_MODULE: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
+
 /// Builds the image `tag`: a shell with busybox's commands, which waits until it is told to end. `None` when the test is to be skipped.
 #[track_caller]
 pub fn busybox(docker: &Docker, tag: &str) -> Option<()> {
@@ -46,6 +49,27 @@ pub fn terraria(docker: &Docker, tag: &str) -> Option<()> {
     context.add(Path::new("/usr/lib/locale/C.utf8/LC_CTYPE"), "usr/lib/locale/C.utf8/LC_CTYPE");
     let lines = "ENV TERM=xterm LANG=C.UTF-8 PLAYERS= SAVE_SECONDS=1 SHUTDOWN_PAUSE=3\nENTRYPOINT [\"/usr/bin/entrypoint\"]\n";
     context.build(docker, tag, lines);
+    Some(())
+}
+
+/// Builds the image `tag`: this machine's nginx with its stream module, in the foreground, as the public image runs it. `None` when the test is to be
+/// skipped.
+#[track_caller]
+pub fn nginx(docker: &Docker, tag: &str) -> Option<()> {
+    let [nginx] = needs(["nginx"])?;
+    let module = present("libnginx-mod-stream", Some(PathBuf::from(STREAM_MODULE)).filter(|path| path.is_file()))?;
+    let context = Context::new()?;
+    for file in [&nginx, &module] {
+        context.add(file, file.display().to_string().trim_start_matches('/'));
+    }
+    for library in libraries(&nginx).into_iter().chain(libraries(&module)) {
+        context.add(&library, library.display().to_string().trim_start_matches('/'));
+    }
+    for folder in ["var/lib/nginx", "var/log/nginx", "run", "etc/nginx"] {
+        std::fs::create_dir_all(context.place(folder)).expect("a folder can be made");
+    }
+    context.write("etc/group", "root:x:0:\n");
+    context.build(docker, tag, "ENV PATH=/usr/sbin:/usr/bin:/bin\nSTOPSIGNAL SIGQUIT\nCMD [\"nginx\", \"-g\", \"daemon off;\"]\n");
     Some(())
 }
 

@@ -11,7 +11,7 @@ use super::{is_root, needs, present, run};
 
 /// Runs what was asked for in the home directory that the test gave, by a plain POSIX shell: the machine's own home stays untouched.
 const COMMAND: &str =
-    "#!/bin/sh\ncd \"$HOME\" || exit 125\n[ -n \"$SSH_ORIGINAL_COMMAND\" ] || exec sh -l\nexec sh -c \"$SSH_ORIGINAL_COMMAND\"\n";
+    "#!/bin/sh\ncd \"$HOME\" || exit 125\n[ -n \"$SSH_ORIGINAL_COMMAND\" ] || exec sh -l\nexec ENTRANCEsh -c \"$SSH_ORIGINAL_COMMAND\"\n";
 
 /// How a server is to be.
 #[must_use = "a description starts nothing"]
@@ -19,6 +19,7 @@ const COMMAND: &str =
 pub struct Wanted {
     options: Vec<(String, String)>,
     env: Vec<(String, String)>,
+    entrance: String,
     listen: Option<(String, u16)>,
 }
 
@@ -32,6 +33,12 @@ impl Wanted {
     /// With variables in the environment of every command, such as those of a Docker engine.
     pub fn env(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
         self.env.extend(variables);
+        self
+    }
+
+    /// With this in front of the shell that runs every command: the way into another network, say.
+    pub fn entrance(mut self, words: String) -> Self {
+        self.entrance = words;
         self
     }
 
@@ -157,7 +164,7 @@ impl Sshd {
         self.make_key(&at("client"));
         let public = std::fs::read(at("client.pub")).expect("the client key was made");
         std::fs::write(at("authorized_keys"), public).expect("the client key can be let in");
-        std::fs::write(at("command"), COMMAND).expect("the command script can be written");
+        std::fs::write(at("command"), COMMAND.replace("ENTRANCE", &self.wanted.entrance)).expect("the command script can be written");
         run(Command::new("chmod").arg("755").arg(at("command")).arg(self.dir.path()));
         std::fs::write(at("config"), self.config()).expect("the configuration can be written");
     }

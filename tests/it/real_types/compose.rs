@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::super::process::wait_until;
-use super::site::{attributes, game, host};
+use super::super::real::sshd::Wanted;
+use super::site::{STANDARD_PATH, attributes, game, host, program};
 
 /// Services of the stored state as `name state health exit`.
 fn services(state: &Value) -> Vec<String> {
@@ -127,4 +128,34 @@ fn a_folder_may_have_a_space_and_an_address_may_be_missing() {
     off.pmx(&["build", "calamity.status"]).exits(0);
     assert_eq!(attributes(&off, "calamity/result/result")["state"].as_str(), Some("off"));
     assert_eq!(host.field("spaced-web-1", "{{.State.Status}}"), "running");
+}
+
+#[test]
+fn an_older_compose_prints_its_rows_as_one_list_and_is_understood_alike() {
+    let Some(host) = host() else { return };
+    // Compose before 2.21 is not to be had beside the present one: what it printed is made of what this one prints.
+    let tools = tempfile::Builder::new().prefix("pmx-tools-").tempdir().expect("a temporary directory can be made");
+    let real = host.docker.program().display().to_string();
+    let older = format!(
+        "case \" $* \" in\n*' ps -a --format json '*) rows=$({real} \"$@\") || exit; echo \"$rows\" | paste -s -d , | sed 's/^/[/; s/$/]/';;\n*) exec {real} \
+         \"$@\";;\nesac\n"
+    );
+    program(&tools.path().join("docker"), &older);
+    let path = ("PATH".to_owned(), format!("{}:{STANDARD_PATH}", tools.path().display()));
+    let Some(sshd) = Wanted::default().env(host.docker.environment()).env([path]).start() else { return };
+    let folder = sshd.home().join("older");
+    std::fs::create_dir_all(&folder).expect("a folder can be made");
+    let service = |name: &str| format!("  {name}:\n    image: pmx-test/busybox\n    network_mode: none\n");
+    std::fs::write(folder.join("compose.yaml"), format!("services:\n{}{}", service("web"), service("other")))
+        .expect("a file can be written");
+    let sandbox = game(&sshd, "older", "none");
+    let shape = || sshd.run("cd ~/older && docker compose ps -a --format json").trim().chars().next();
+    sandbox.pmx(&["build", "calamity.status"]).exits(0).says("other missing; web missing");
+    sandbox.pmx(&["build", "calamity.start"]).exits(0).says("started other, web");
+    assert_eq!(shape(), Some('['));
+    let state = attributes(&sandbox, "calamity/result/result");
+    assert_eq!((state["state"].as_str(), services(&state)), (Some("running"), vec!["other running".into(), "web running".into()]));
+    sandbox.pmx(&["build", "calamity.start"]).exits(0).says("already running: other, web").says("1 unchanged");
+    sandbox.pmx(&["build", "calamity.stop"]).exits(0).says("stopped other, web");
+    assert_eq!(services(&attributes(&sandbox, "calamity/result/result")), ["other exited  0", "web exited  0"]);
 }

@@ -26,7 +26,7 @@ with = { command = "echo \"bad token $(cat token)\" >&2; exit 3" }
 "#;
 
 /// Every file that the sandbox left anywhere, the store's included, that holds `bytes`.
-fn holders(sandbox: &Sandbox, bytes: &[u8]) -> Vec<String> {
+pub fn holders(sandbox: &Sandbox, bytes: &[u8]) -> Vec<String> {
     let root = sandbox.path("..");
     let holds = |path: &std::path::PathBuf| std::fs::read(path).is_ok_and(|text| text.windows(bytes.len()).any(|window| window == bytes));
     files(&root).into_iter().filter(holds).map(|path| path.display().to_string()).collect()

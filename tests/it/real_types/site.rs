@@ -19,6 +19,7 @@ pub struct Host {
     pub sshd: Sshd,
     /// The engine that a plain `docker` finds there.
     pub docker: Docker,
+    tools: tempfile::TempDir,
 }
 
 /// A shell that waits, in a container of a host.
@@ -38,9 +39,43 @@ pub fn host() -> Option<Arc<Host>> {
     image::busybox(&docker, BUSYBOX)?;
     image::terraria(&docker, TERRARIA)?;
     let sshd = Wanted::default().env(docker.environment()).start()?;
-    let host = Arc::new(Host { sshd, docker });
+    let host = Arc::new(Host { sshd, docker, tools: tempfile::tempdir().expect("a temporary directory can be made") });
     *shared = Arc::downgrade(&host);
     Some(host)
+}
+
+/// The same kind of host with a network of its own, where containers may publish any port. The `docker` that a plain shell finds there writes the words
+/// of each call into `~/argv` first. `None` when the test is to be skipped.
+#[track_caller]
+pub fn apart() -> Option<Arc<Host>> {
+    static SHARED: Mutex<Weak<Host>> = Mutex::new(Weak::new());
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(host) = shared.upgrade() {
+        return Some(host);
+    }
+    let docker = Docker::apart()?;
+    image::busybox(&docker, BUSYBOX)?;
+    let tools = tempfile::Builder::new().prefix("pmx-tools-").tempdir().expect("a temporary directory can be made");
+    program(&tools.path().join("docker"), &format!("printf '%s\\n' \"$*\" >>\"$HOME/argv\"\nexec {} \"$@\"\n", docker.program().display()));
+    let sshd = way_in(&docker, tools.path()).start()?;
+    let host = Arc::new(Host { sshd, docker, tools });
+    *shared = Arc::downgrade(&host);
+    Some(host)
+}
+
+/// A server whose plain `docker` is this engine's, with the programs of `tools` in front.
+fn way_in(docker: &Docker, tools: &Path) -> Wanted {
+    let path = ("PATH".to_owned(), format!("{}:{STANDARD_PATH}", tools.display()));
+    Wanted::default().env(docker.environment()).env([path]).entrance(docker.entrance())
+}
+
+/// Where a login of Debian looks for programs.
+pub const STANDARD_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Writes a shell script that can be run.
+pub fn program(path: &Path, script: &str) {
+    std::fs::write(path, format!("#!/bin/sh\n{script}")).expect("a program can be written");
+    super::super::real::run(Command::new("chmod").arg("755").arg(path));
 }
 
 /// A project that may log in at `sshd`, with the definition `testVmSsh` of it and a vault over the variables `SAFE_…`.
@@ -104,6 +139,11 @@ pub fn files(dir: &Path) -> Vec<PathBuf> {
 }
 
 impl Host {
+    /// Another way in to the same host.
+    pub fn way_in(&self) -> Wanted {
+        way_in(&self.docker, self.tools.path())
+    }
+
     /// Writes the compose file of the project in `~/<folder>`.
     pub fn compose_file(&self, folder: &str, text: &str) {
         let folder = self.sshd.home().join(folder);

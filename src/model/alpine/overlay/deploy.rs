@@ -36,6 +36,9 @@ const MODE: u32 = 0o644;
 /// How many of a path's directories a server may keep to itself.
 const DEEPEST: usize = 8;
 
+/// What a failed transfer leaves.
+const WHOLE: &str = "what was served before is served still: a new overlay takes its place only when all of it has come; run it again";
+
 /// As text, because what a command prints arrives here as text. A pipe hides its first command's status.
 const PACKAGE_SCRIPT: &str = r#"{ lbu package - || echo "pmx: lbu package ended with exit code $?" >&2; } | base64"#;
 /// What a machine of that network gets; the reason of a refusal is on standard error.
@@ -133,7 +136,8 @@ async fn put(server: &Remote<'_>, path: &str, bytes: Vec<u8>, digest: &str) -> R
     }
     server.ctx.reporter.phase(TRANSFER, Some(DEADLINE));
     let file = Upload { content: Content::Bytes(bytes), dest: path.to_owned(), mode: MODE };
-    server.files(server.ctx.wire.ssh.upload(&server.target, vec![file], DEADLINE, &|_| {}), true).await?;
+    let uploaded = server.files(server.ctx.wire.ssh.upload(&server.target, vec![file], DEADLINE, &|_| {}), true).await;
+    uploaded.map_err(|failure| Failure { help: failure.help.or(Some(WHOLE.to_owned())), ..failure })?;
     if !fits(server.file(path).await.map_err(Failure::maybe_acted)?) {
         let message = format!("{}:{path} was written, but reads differently afterwards", server.target.host);
         return Err(Failure::theirs(message).maybe_acted());

@@ -25,7 +25,7 @@ pub const PULL: &str = "the images";
 /// Its deadline.
 pub const PULL_DEADLINE: Duration = Duration::from_secs(1800);
 /// What a container has to save, at least: Docker's own 10 s killed many a world.
-const GRACE: Duration = Duration::from_secs(60);
+pub const GRACE: Duration = Duration::from_secs(60);
 /// A program that cannot live with its configuration ends in its first moments, so without a health check a new container is looked at once more.
 const SETTLE: Duration = Duration::from_secs(2);
 /// The exit code of a container that was killed.

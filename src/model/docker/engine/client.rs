@@ -19,7 +19,7 @@ pub struct Engine<'a> {
     pub remote: Remote<'a>,
 }
 
-// tidy: fields ≤ 14, because this is one container as `docker inspect` tells it: each field is one of its answers.
+// tidy: fields ≤ 15, because this is one container as `docker inspect` tells it: each field is one of its answers.
 /// A container as the engine tells it.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
@@ -41,6 +41,8 @@ pub struct Seen {
     pub stop_timeout: Option<u64>,
     /// The digest on its label; none on a container that pmx did not make.
     pub inputs: Option<String>,
+    /// Its volumes without a name of their own, with where they are mounted.
+    pub unnamed: Vec<(String, String)>,
     started_at: String,
     image: String,
     image_id: String,
@@ -214,6 +216,7 @@ fn seen(row: &Json) -> Seen {
         restart,
         stop_timeout: number("/Config/StopTimeout").and_then(|seconds| u64::try_from(seconds).ok()),
         inputs: label(row),
+        unnamed: unnamed(row),
         // The beginning of time stands for never.
         started_at: Some(text(row, "/State/StartedAt")).filter(|at| !at.starts_with("0001-")).unwrap_or_default(),
         image: text(row, "/Config/Image"),
@@ -221,6 +224,13 @@ fn seen(row: &Json) -> Seen {
         ports: ports(row),
         volumes: texts("/HostConfig/Binds"),
     }
+}
+
+/// Docker gives a volume without a name 64 hex digits as one.
+fn unnamed(row: &Json) -> Vec<(String, String)> {
+    let mounts = row.pointer("/Mounts").and_then(Json::as_array).into_iter().flatten();
+    let mounts = mounts.filter(|mount| text(mount, "/Type") == "volume").map(|mount| (text(mount, "/Name"), text(mount, "/Destination")));
+    mounts.filter(|(name, _)| name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())).collect()
 }
 
 /// `127.0.0.1:53:53/udp`, sorted.

@@ -15,10 +15,10 @@ use std::time::Duration;
 use crate::digest::Fields;
 use crate::model::contract::{Call, Context, Failure, Outcome};
 use crate::model::docker::engine::client::{Engine, Known, LABEL, Seen};
-use crate::model::docker::engine::container::{bring_down, outcome};
+use crate::model::docker::engine::container::{GRACE, bring_down, outcome};
 use crate::model::docker::engine::{Run, names};
-use crate::model::remote::SshGlobals;
-use crate::model::wait::Wait;
+use crate::model::remote::{Remote, SshGlobals};
+use crate::model::wait::{Wait, undeterred};
 use crate::secret::{Origin, Secret};
 use crate::wire::command::{Command, quote};
 use crate::wire::ssh::{Exec, Input};
@@ -35,6 +35,8 @@ pub const UP_DEADLINE: Duration = Duration::from_secs(120);
 pub const ASIDE: &str = ".pmx-old";
 /// How long a container without a health check must run to count as up.
 const WATCH: Duration = Duration::from_secs(2);
+/// For putting the old container back, with a minute to save for the new one.
+const BACK: Duration = Duration::from_secs(240);
 /// For making, renaming, starting and removing.
 const STEP: Duration = Duration::from_secs(120);
 
@@ -48,15 +50,11 @@ pub(super) async fn run(ctx: &Context, call: Call) -> Result<Outcome, Failure> {
     let name = wanted.container_name.as_str();
     settle(&engine, name).await?;
     let making = Making { engine: &engine, wanted: &wanted, reference, inputs, command };
-    match engine.container(name).await? {
-        Some(seen) if seen.inputs.is_none() => {
-            Err(Failure::refused(format!("{}: there is a container `{name}` that pmx did not make", engine.host()))
-                .help(format!("if it may go: `docker stop {name}` and `docker rm {name}` there, then run this again")))
-        }
+    match own(&engine, name).await? {
         Some(seen) if seen.inputs.as_ref() == Some(&making.inputs) => again(&engine, name, &seen).await,
         Some(seen) => making.replace(&seen).await,
         None => {
-            making.create().await?;
+            making.create(&[]).await?;
             let up = start(&engine, name, "start").await?;
             outcome(Outcome::changed(format!("{}: {name} runs", engine.host())), &up.attributes(name))
         }
@@ -125,11 +123,22 @@ async fn digest(engine: &Engine<'_>, wanted: &Run, image: &Known, command: &[Str
     Ok(digester.optional(Some(&keyed.to_string())).finish().to_string())
 }
 
+/// The container of that name, which must be one that pmx made: nothing else is ever replaced or removed.
+async fn own(engine: &Engine<'_>, name: &str) -> Result<Option<Seen>, Failure> {
+    match engine.container(name).await? {
+        Some(seen) if seen.inputs.is_none() => {
+            Err(Failure::refused(format!("{}: there is a container `{name}` that pmx did not make", engine.host()))
+                .help(format!("if it may go: `docker stop {name}` and `docker rm {name}` there, then run this again")))
+        }
+        found => Ok(found),
+    }
+}
+
 /// Brings what an earlier replacement left half-way back to one container of that name.
 async fn settle(engine: &Engine<'_>, name: &str) -> Result<(), Failure> {
     let aside = format!("{name}{ASIDE}");
-    let Some(old) = engine.container(&aside).await? else { return Ok(()) };
-    let new = engine.container(name).await?;
+    let Some(old) = own(engine, &aside).await? else { return Ok(()) };
+    let new = own(engine, name).await?;
     engine.remote.ctx.reporter.warn(&format!("{}: an earlier replacement of {name} was cut off; it is settled first", engine.host()));
     match new {
         Some(new) if new.runs() => {
@@ -175,7 +184,10 @@ async fn start(engine: &Engine<'_>, name: &str, verb: &str) -> Result<Seen, Fail
         }
         let message = match (seen.state.as_str(), seen.health.as_str()) {
             ("running", "unhealthy") => format!("{}: {name} is unhealthy", engine.host()),
-            ("running", _) if seen.restarts == 0 => {
+            ("running" | "restarting", _) if seen.restarts > 0 => {
+                format!("{}: {name} does not stay up: its restart policy had to bring it back already", engine.host())
+            }
+            ("running", _) => {
                 if wait
                     .again(if seen.health.is_empty() { "it runs" } else { "its health check has not passed" })
                     .await
@@ -201,12 +213,13 @@ struct Making<'a> {
 }
 
 impl Making<'_> {
-    fn words(&self) -> Vec<String> {
+    /// The arguments of docker. `kept` are mounts that the container before hands on.
+    fn words(&self, kept: &[String]) -> Vec<String> {
         let wanted = self.wanted;
         let mut words = vec!["create".to_owned(), format!("--name={}", wanted.container_name), format!("--label={LABEL}={}", self.inputs)];
         words.extend(wanted.restart.iter().map(|policy| format!("--restart={policy}")));
         words.extend(wanted.ports.iter().map(|port| format!("--publish={port}")));
-        words.extend(wanted.volumes.iter().map(|volume| format!("--volume={volume}")));
+        words.extend(wanted.volumes.iter().chain(kept).map(|volume| format!("--volume={volume}")));
         words.extend(wanted.env_file.iter().map(|path| format!("--env-file={path}")));
         if !wanted.env.is_empty() {
             // Behind the file: the last of two values of a variable wins.
@@ -218,8 +231,8 @@ impl Making<'_> {
     }
 
     /// Makes the container without starting it.
-    async fn create(&self) -> Result<(), Failure> {
-        let words = self.words();
+    async fn create(&self, kept: &[String]) -> Result<(), Failure> {
+        let words = self.words(kept);
         let exec = if self.wanted.env.is_empty() {
             Exec::new(Command::new("docker").args(words), STEP)
         } else {
@@ -238,42 +251,62 @@ impl Making<'_> {
         let (engine, name) = (self.engine, self.wanted.container_name.as_str());
         let aside = format!("{name}{ASIDE}");
         engine.act(&["rename", name, &aside], STEP).await?;
-        if let Err(failure) = self.create().await {
-            return Err(self.undo(failure, false, false).await);
+        if let Err(failure) = self.create(&self.kept(old)).await {
+            return Err(self.undo(failure, false).await);
         }
         if old.runs()
             && let Err(failure) = bring_down(engine, &aside, old).await
         {
-            return Err(self.undo(failure, true, false).await);
+            return Err(self.undo(failure, false).await);
         }
         let up = match start(engine, name, "start").await {
             Ok(up) => up,
-            Err(failure) => return Err(self.undo(failure, true, old.runs()).await),
+            Err(failure) => return Err(self.undo(failure, old.runs()).await),
         };
         engine.act(&["rm", &aside], STEP).await?;
         outcome(Outcome::changed(format!("{}: {name} runs anew", engine.host())), &up.attributes(name))
     }
 
-    /// Puts the old container back after `failure`, removing the new one that was `made`, starting the old one again if it was running.
-    async fn undo(&self, failure: Failure, made: bool, restart: bool) -> Failure {
-        let (engine, name) = (self.engine, self.wanted.container_name.as_str());
-        let back = async {
-            if made {
-                engine.act(&["rm", "--force", name], STEP).await?;
-            }
-            engine.act(&["rename", &format!("{name}{ASIDE}"), name], STEP).await?;
-            if restart {
-                engine.act(&["start", name], STEP).await?;
-            }
-            Ok::<(), Failure>(())
-        };
-        match back.await {
-            Ok(()) if restart => Failure { message: format!("{}; the old container runs again", failure.message), ..failure },
-            Ok(()) => failure,
+    /// The volumes without a name that the new container takes over: what lies in them would be lost to it otherwise.
+    fn kept(&self, old: &Seen) -> Vec<String> {
+        let asked = |target: &str| self.wanted.volumes.iter().any(|volume| volume.split(':').nth(1) == Some(target));
+        old.unnamed.iter().filter(|(_, target)| !asked(target)).map(|(volume, target)| format!("{volume}:{target}")).collect()
+    }
+
+    /// Puts the old container back after `failure`, and starts it again if it was stopped for the new one.
+    async fn undo(&self, failure: Failure, restart: bool) -> Failure {
+        // What is half made is taken back although the run may be cancelled by now.
+        let calm = undeterred(self.engine.remote.ctx, BACK);
+        let engine = Engine { remote: Remote { ctx: &calm, target: self.engine.remote.target.clone() } };
+        match put_back(&engine, &self.wanted.container_name, restart).await {
+            Ok(told) => Failure { message: format!("{}; {told}", failure.message), ..failure },
             Err(trouble) => {
-                engine.remote.ctx.reporter.warn(&format!("the old container could not be put back yet: {}", trouble.message));
+                calm.reporter.warn(&format!("the old container could not be put back yet: {}", trouble.message));
                 failure.help("the old container is kept: the next `run` puts it back first")
             }
         }
     }
+}
+
+/// Removes what was made under the name, with time to save if it runs, and gives the name back to the old container. Says what that one does now.
+async fn put_back(engine: &Engine<'_>, name: &str, restart: bool) -> Result<String, Failure> {
+    if let Some(new) = own(engine, name).await? {
+        if new.runs() {
+            // Whether it had to be killed says nothing about the failure that is being told.
+            let seconds = GRACE.as_secs().to_string();
+            engine.act(&["stop", "-t", &seconds, name], GRACE + STEP).await?;
+        }
+        engine.act(&["rm", "--force", name], STEP).await?;
+    }
+    engine.act(&["rename", &format!("{name}{ASIDE}"), name], STEP).await?;
+    if restart && let Err(trouble) = engine.act(&["start", name], STEP).await {
+        return Ok(format!("the old container is back, but does not start: {}", trouble.message));
+    }
+    let runs = engine.container(name).await?.is_some_and(|old| old.runs());
+    Ok(match (runs, restart) {
+        (true, true) => "the old container runs again",
+        (true, false) => "the old container runs on",
+        (false, _) => "the old container is back, stopped",
+    }
+    .to_owned())
 }

@@ -184,7 +184,7 @@ impl<'a> Session<'a> {
 
     /// Types a line whether or not the run is being cancelled, and whether or not it works: for what must not be left as it is.
     pub async fn insist(&self, line: &str) {
-        let ctx = undeterred(self.remote.ctx);
+        let ctx = undeterred(self.remote.ctx, LOOK);
         let remote = Remote { ctx: &ctx, target: self.remote.target.clone() };
         let again = Session { remote: &remote, target: self.target.clone(), log: self.log.clone(), globals: self.globals };
         if let Err(failure) = again.type_lines(&[line]).await {

@@ -9,6 +9,7 @@ use crate::model::contract::Failure;
 use crate::model::nginx::stream::ports::{Listen, Protocol, listens, sockets};
 use crate::model::remote::{Remote, tail};
 use crate::model::rows::rows;
+use crate::model::wait::Wait;
 use crate::wire::command::{Command, quote, quote_path};
 use crate::wire::ssh::{Content, Exec, Output, Upload};
 
@@ -18,6 +19,10 @@ const COMPOSE_FILES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose
 const LONGEST: u64 = 1 << 20;
 /// Making a container anew may pull its image.
 pub const UP_DEADLINE: Duration = Duration::from_secs(300);
+/// The wait for an nginx that has just been started.
+pub const STARTED: &str = "nginx to start";
+/// Its deadline.
+pub const STARTED_DEADLINE: Duration = Duration::from_secs(10);
 /// For everything else that changes something.
 const ACT_DEADLINE: Duration = Duration::from_secs(60);
 /// The directory of the proxies, below the project.
@@ -59,8 +64,8 @@ pub struct Running {
     pub published: BTreeSet<Listen>,
 }
 
-/// Prints the sockets that nginx's master process holds, as `socket:[inode]`, then the kernel's tables of all sockets.
-const OWNED_SCRIPT: &str = "for fd in /proc/MASTER/fd/*; do readlink \"$fd\"; done 2>/dev/null\n\
+/// Lists the sockets that nginx holds, each as `socket:[inode]`, then the kernel's tables of all sockets.
+const OWNED_SCRIPT: &str = "ls -l /proc/MASTER/fd 2>/dev/null\n\
                             cat /proc/net/tcp /proc/net/tcp6 /proc/net/udp /proc/net/udp6 2>/dev/null\ntrue";
 
 impl<'a> Place<'a> {
@@ -213,7 +218,19 @@ impl<'a> Place<'a> {
     /// The whole configuration as nginx reads it now; a failure says what nginx has against it.
     pub async fn test(&self) -> Result<String, Failure> {
         let output = self.remote.look(self.nginx("-T")).await?;
-        if output.status == 0 { Ok(output.stdout) } else { Err(self.refused(&output)) }
+        if output.status == 0 {
+            return Ok(output.stdout);
+        }
+        // Without a word of nginx's own there was none to ask: its container has ended, or ended while it was asked. Its log says why.
+        let said = format!("{}{}", output.stderr, output.stdout);
+        match &self.compose {
+            Some(compose) if !said.contains("nginx: ") => {
+                let log = self.remote.look(self.docker(&["logs", "--no-log-prefix", "--tail", "8", &compose.service])).await?;
+                let told = [tail(&output), tail(&log)].concat();
+                Err(Failure::theirs(format!("{}: nginx does not answer in its container", self.remote.target.host)).tail(told))
+            }
+            _ => Err(self.refused(&output)),
+        }
     }
 
     fn refused(&self, output: &Output) -> Failure {
@@ -228,26 +245,34 @@ impl<'a> Place<'a> {
 
     /// Tells nginx to read its configuration again. It says yes even when it then cannot take a port: only looking tells.
     pub async fn reload(&self) -> Result<(), Failure> {
-        let output = self.remote.act(Exec::new(self.nginx("-s reload"), ACT_DEADLINE)).await?;
-        if output.status == 0 {
-            return Ok(());
+        let mut wait = None;
+        loop {
+            let output = self.remote.act(Exec::new(self.nginx("-s reload"), ACT_DEADLINE)).await?;
+            if output.status == 0 {
+                return Ok(());
+            }
+            // One that has just been started has not written its process id yet.
+            let young = output.stderr.contains("invalid PID number") || output.stderr.contains("No such file or directory");
+            let again = || Wait::begin(self.remote.ctx, STARTED, STARTED_DEADLINE, (Duration::from_millis(100), Duration::from_secs(1)));
+            if !young || !wait.get_or_insert_with(again).again("it has no process id yet").await? {
+                let failure = self.remote.failed("`nginx -s reload`", &output).maybe_acted();
+                return Err(failure.help("nginx must run already, with this configuration"));
+            }
         }
-        Err(self.remote.failed("`nginx -s reload`", &output).maybe_acted().help("nginx must run already, with this configuration"))
     }
 
     /// The ports that nginx itself has open. `config` is what it read.
     pub async fn open(&self, config: &str) -> Result<BTreeSet<Listen>, Failure> {
-        // Nobody else is in the network of a container of its own.
-        let alone = self.publishes();
-        let master = if self.compose.is_some() { "1".to_owned() } else { self.master(config).await? };
+        // A container shows its own processes only, whichever of them is nginx. Its network holds more than that: Docker's own resolver listens there.
+        let master = if self.compose.is_some() { "[0-9]*".to_owned() } else { self.master(config).await? };
         let script = OWNED_SCRIPT.replace("MASTER", &master);
         let command = match &self.compose {
             Some(compose) => self.docker(&["exec", "-T", &compose.service, "sh", "-c", &script]),
             None => Command::script(script),
         };
         let output = self.remote.look(command).await?;
-        let own: BTreeSet<&str> = output.stdout.lines().filter_map(|line| line.strip_prefix("socket:[")?.strip_suffix(']')).collect();
-        Ok(sockets(&output.stdout, |inode| alone || own.contains(inode)))
+        let own: BTreeSet<&str> = output.stdout.lines().filter_map(|line| line.split_once("socket:[")?.1.strip_suffix(']')).collect();
+        Ok(sockets(&output.stdout, |inode| own.contains(inode)))
     }
 
     /// The ports that anybody on the host has open.

@@ -38,7 +38,10 @@ fn ps(ports: &[u16]) -> String {
 }
 
 fn table(ports: &[u16]) -> String {
-    ports.iter().map(|port| format!("   0: 00000000:{port:04X} 00000000:0000 0A 0:0 00:0 0 0 0 501 1\n")).collect()
+    let rows: String = ports.iter().map(|port| format!("   0: 00000000:{port:04X} 00000000:0000 0A 0:0 00:0 0 0 0 501 1\n")).collect();
+    // Docker's resolver is in every network that it makes.
+    let resolver = "   1: 0B00007F:A894 00000000:0000 0A 0:0 00:0 0 0 0 502 1\n";
+    format!("lrwx------ 1 root root 64 Nov 23 10:00 6 -> socket:[501]\n{rows}{resolver}")
 }
 
 const READ: &str = "# configuration file /etc/nginx/nginx.conf:\n# configuration file /etc/nginx/stream.d/calamity.conf:\n";
@@ -131,7 +134,6 @@ async fn a_configuration_that_nginx_refuses_is_taken_back() {
     let ssh = ssh
         .expect("rm -f ~/stream/conf.d/calamity.conf", "")
         .expect(STAT, "")
-        .docker(UP, "")
         .docker(RELOAD, "")
         .docker(TEST, READ)
         .docker(OPEN, &table(&[80]));
@@ -156,6 +158,52 @@ async fn a_container_that_cannot_be_made_anew_is_made_as_before() {
     assert!(failure.message.contains("could not be taken back: 80/tcp is not served any more"), "{}", failure.message);
     assert_eq!((failure.acted, failure.tail.as_slice()), (Acted::Maybe, &["Error: port is already allocated".to_owned()][..]));
     assert_eq!(text(&ssh, COMPOSE_FILE).unwrap(), FILE, "the old file is back all the same");
+}
+
+#[tokio::test]
+async fn an_nginx_that_has_just_been_started_is_given_a_moment() {
+    let stopped = json!({"Service": "stream", "State": "exited", "Publishers": null}).to_string();
+    let ssh = ScriptedSsh::new().seen(&[80, 7777]).with_file("treehouse", CONF, 0o644, WANTED);
+    let ssh = ssh.docker("ps -a --format json", &stopped).docker("ps -a --format json", &stopped).expect(TAKEN, "").docker(UP, "");
+    let ssh = ssh.docker(TEST, READ).docker(OPEN, "").expect(STAT, "").docker(TEST, READ).docker(UP, "");
+    let young = "nginx: [error] open() \"/run/nginx.pid\" failed (2: No such file or directory)\n";
+    let ssh = ssh.expect_output(&docker(RELOAD), 1, "", young).docker(RELOAD, "");
+    let ssh = ssh.docker(OPEN, &table(&[80, 7777])).docker("ps -a --format json", &ps(&[80, 7777]));
+    assert!(configure(ssh, arguments()).await.unwrap().changed);
+}
+
+#[tokio::test]
+async fn a_container_that_does_not_stay_up_tells_its_log() {
+    let stopped = json!({"Service": "stream", "State": "exited", "Publishers": null}).to_string();
+    let ssh = ScriptedSsh::new().seen(&[80]).docker("ps -a --format json", &stopped).expect(TAKEN, "").docker(UP, "");
+    let ssh = ssh.expect_output(&docker(TEST), 1, "", "service \"stream\" is not running\n");
+    let ssh = ssh.docker("logs --no-log-prefix --tail 8 stream", "nginx: [emerg] unexpected \"}\" in /etc/nginx/stream.d/voice.conf:3\n");
+    let failure = configure(ssh, arguments()).await.unwrap_err();
+    assert_eq!((failure.message.as_str(), failure.tail.len()), ("treehouse: nginx does not answer in its container", 2));
+    assert!(failure.help.unwrap().contains("broken already, before any change") && failure.tail[1].contains("voice.conf:3"));
+}
+
+#[test]
+fn wrong_types_do_not_get_past_the_schema() {
+    let row = crate::model::registry::find("nginx/stream").unwrap();
+    let arguments = (crate::model::registry::method(row, "configure").unwrap().arguments)();
+    let globals = (row.globals)();
+    for (fields, name, given) in [
+        (&arguments, "vmName", json!(7)),
+        (&arguments, "vmName", json!(null)),
+        (&arguments, "vmName", json!("../x")),
+        (&arguments, "targetIp", json!(10)),
+        (&arguments, "targetIp", json!({"ip": "10.0.0.7"})),
+        (&arguments, "portMap", json!(["7777:7777"])),
+        (&arguments, "portMap", json!(7777)),
+        (&globals, "sshHost", json!(1)),
+        (&globals, "sshUser", json!(["keeb"])),
+        (&globals, "sshPort", json!("22")),
+        (&globals, "sshPort", json!(70000)),
+        (&globals, "streamDir", json!(null)),
+    ] {
+        assert!(fields[name].ty.accepts(&crate::value::Value::from(given.clone())).is_err(), "{given} is taken as {name}");
+    }
 }
 
 #[tokio::test]

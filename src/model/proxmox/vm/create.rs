@@ -127,7 +127,7 @@ async fn find_own(api: &Api<'_>, vmid: u32, error: ApiError) -> Result<u32, Fail
             Err(_) => {}
         }
     }
-    Err(Failure::from(error))
+    Err(Failure::from(error).help("no VM with this run's mark is there, so most likely none was made: run it again"))
 }
 
 fn form(api: &Api<'_>, arguments: &Create, vmid: u32) -> Vec<(&'static str, String)> {

@@ -9,6 +9,9 @@ use crate::model::proxmox::vm::state::Status;
 use crate::model::proxmox::vm::{Globals, Named};
 use crate::name::nearest;
 
+/// What a lookup waits for: the answers of several requests.
+pub const PHASE: &str = "the VM's state";
+
 /// One VM as a list shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -163,7 +166,7 @@ async fn must_see(api: &Api<'_>) -> Result<(), Failure> {
 pub(super) async fn lookup(ctx: &Context, call: Call) -> Result<Outcome, Failure> {
     let (globals, Named { vm_name }) = call.typed::<Globals, _>()?;
     let api = globals.api(ctx)?;
-    ctx.reporter.phase("the VM's state", None);
+    ctx.reporter.phase(PHASE, None);
     let fleet = Fleet::read(&api).await?;
     let entry = fleet.one(&api, &vm_name)?;
     let seen = look_at(&api, entry).await?;

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use serde_json::Value as Json;
+
 use crate::model::contract::{Call, Context, Failure, Outcome};
-use crate::model::proxmox::api::Api;
+use crate::model::proxmox::api::{Api, ApiError};
 use crate::model::proxmox::task::{self, TaskError};
 use crate::model::proxmox::vm::address::Address;
 use crate::model::proxmox::vm::find::{Entry, Fleet};
@@ -11,7 +13,7 @@ use crate::model::proxmox::vm::look::{Seen, address, look, look_at};
 use crate::model::proxmox::vm::settle::settle;
 use crate::model::proxmox::vm::state::{Status, Vm};
 use crate::model::proxmox::vm::{Globals, Mode, Start, Stop};
-use crate::model::wait::Wait;
+use crate::model::wait::{Wait, pause};
 
 /// The wait for the task that starts.
 pub const STARTING: &str = "the start";
@@ -19,15 +21,16 @@ pub const STARTING: &str = "the start";
 pub const START_DEADLINE: Duration = Duration::from_secs(180);
 /// The wait for the address.
 pub const AGENT: &str = "the guest agent to tell the address";
-/// The wait for the task that stops; its deadline is the guest's and this much for Proxmox itself.
+/// The wait for the task that stops.
 pub const STOPPING: &str = "the shutdown";
-const SLACK: Duration = Duration::from_secs(30);
-/// The wait for the VM to be off, after the task that stopped it.
+/// Its deadline is the guest's and this much for Proxmox itself.
+pub const SLACK: Duration = Duration::from_secs(30);
+/// The wait for the VM to be off, after the task that stopped it; its deadline is the same.
 pub const OFF: &str = "the VM to be off";
-/// Its deadline.
-pub const OFF_DEADLINE: Duration = Duration::from_secs(30);
-/// How often a start or stop is tried when somebody else's work came in between.
+/// How often a start or stop is tried when somebody else's work came in between, or when its answer was lost.
 const TRIES: u32 = 3;
+/// How long a request whose answer was lost has to become a task that can be seen.
+const SEEN_AFTER: Duration = Duration::from_secs(1);
 
 /// `start(vmName, waitSeconds, pollInterval)`.
 pub(super) async fn start(ctx: &Context, call: Call) -> Result<Outcome, Failure> {
@@ -58,19 +61,33 @@ pub(super) async fn start(ctx: &Context, call: Call) -> Result<Outcome, Failure>
     Ok(outcome.write("vm", arguments.vm_name, attributes))
 }
 
+/// Nobody knows whether a request with this error happened. A second one is harmless after a look, because it asks for a state and not for a change.
+async fn look_again(api: &Api<'_>, error: &ApiError) -> Result<(), Failure> {
+    api.ctx.reporter.warn(&format!("{error}; looking whether it happened all the same"));
+    pause(api.ctx, SEEN_AFTER).await.map_err(Failure::maybe_acted)
+}
+
 /// Starts a VM that is off. `false` when somebody else started it meanwhile.
 async fn run_start(api: &Api<'_>, entry: &Entry) -> Result<bool, Failure> {
     let path = format!("/nodes/{}/qemu/{}/status/start", entry.node, entry.vmid);
-    let mut tries = 1;
+    let (mut tries, mut lost) = (1, false);
     loop {
-        if settle(api, &entry.node, entry.vmid, &[]).await?.status() == Status::Running {
-            return Ok(false);
+        let settled = settle(api, &entry.node, entry.vmid, &[]).await;
+        if settled.map_err(|failure| if lost { failure.maybe_acted() } else { failure })?.status() == Status::Running {
+            return Ok(lost);
         }
-        let task = api.post(&path, &[]).await?;
+        let task = match api.post(&path, &[]).await {
+            Err(error) if error.maybe_acted() && tries < TRIES => {
+                (tries, lost) = (tries + 1, true);
+                look_again(api, &error).await?;
+                continue;
+            }
+            answer => answer?,
+        };
         let Err(error) = task::wait(api, &task, STARTING, START_DEADLINE).await else { return Ok(true) };
         // Somebody else's start, or a lock taken in the same moment: the task failed without having acted. Looking decides, not the text.
         if error.exit.contains("already running") && look(api, &entry.node, entry.vmid).await?.status() == Status::Running {
-            return Ok(false);
+            return Ok(lost);
         }
         if !busy(&error) || tries == TRIES {
             return Err(error.failure);
@@ -113,12 +130,14 @@ pub(super) async fn stop(ctx: &Context, call: Call) -> Result<Outcome, Failure> 
     let api = globals.api(ctx)?;
     let mut changed = task::reattach(&api).await?.done;
     let fleet = Fleet::read(&api).await?;
+    if let Some(vm) = deleted(ctx, &fleet, &arguments.vm_name)? {
+        let attributes = vm.attributes()?;
+        return Ok(Outcome::unchanged(format!("{} is deleted: nothing runs", vm.label())).write("vm", arguments.vm_name, attributes));
+    }
     let entry = fleet.one(&api, &arguments.vm_name)?;
     let mut seen = look_at(&api, entry).await?;
     if !seen.status().off() {
-        // Pulling the plug overrules a shutdown that hangs; that one must not be waited for.
-        let ignored: &[&str] = if arguments.mode == Mode::Stop { &["qmshutdown"] } else { &[] };
-        seen = settle(&api, &entry.node, entry.vmid, ignored).await?;
+        seen = settle(&api, &entry.node, entry.vmid, overruled(arguments.mode)).await?;
         if !seen.status().off() {
             run_stop(&api, entry, &arguments).await?;
             changed = true;
@@ -135,18 +154,52 @@ pub(super) async fn stop(ctx: &Context, call: Call) -> Result<Outcome, Failure> 
     Ok(outcome.write("vm", arguments.vm_name, attributes))
 }
 
-async fn run_stop(api: &Api<'_>, entry: &Entry, arguments: &Stop) -> Result<(), Failure> {
+/// The VM that pmx itself deleted, as long as nobody has the name or may have it: it is off for good, and a stop of it has nothing to do.
+fn deleted(ctx: &Context, fleet: &Fleet, name: &str) -> Result<Option<Vm>, Failure> {
+    if !fleet.named(name).is_empty() || !fleet.offline.is_empty() {
+        return Ok(None);
+    }
+    let known = ctx.previous.get(&("vm".to_owned(), name.to_owned())).cloned().map(Vm::from_value).transpose();
+    let known = known.map_err(|e| Failure::bug(format!("the stored version of vm/{name}: {e}")))?;
+    Ok(known.filter(|vm| vm.status == Status::Deleted))
+}
+
+/// Pulling the plug overrules a shutdown that hangs; that one must not be waited for.
+const fn overruled(mode: Mode) -> &'static [&'static str] {
+    match mode {
+        Mode::Stop => &["qmshutdown"],
+        Mode::Shutdown => &[],
+    }
+}
+
+/// Asks Proxmox to stop the VM: the task.
+async fn ask_stop(api: &Api<'_>, entry: &Entry, arguments: &Stop) -> Result<Json, ApiError> {
     let path = |action: &str| format!("/nodes/{}/qemu/{}/status/{action}", entry.node, entry.vmid);
     let timeout = arguments.timeout.to_string();
-    let task = match arguments.mode {
-        Mode::Shutdown => api.post(&path("shutdown"), &[("timeout", &timeout)]).await?,
+    match arguments.mode {
+        Mode::Shutdown => api.post(&path("shutdown"), &[("timeout", &timeout)]).await,
         Mode::Stop => match api.post(&path("stop"), &[("overrule-shutdown", "1")]).await {
             // Proxmox before 8.2 does not know the parameter.
             Err(error) if error.refused() == Some(400) && error.reason().contains("overrule-shutdown") => {
-                api.post(&path("stop"), &[]).await?
+                api.post(&path("stop"), &[]).await
             }
-            other => other?,
+            answer => answer,
         },
+    }
+}
+
+async fn run_stop(api: &Api<'_>, entry: &Entry, arguments: &Stop) -> Result<(), Failure> {
+    let mut tries = 1;
+    let task = loop {
+        match ask_stop(api, entry, arguments).await {
+            Err(error) if error.maybe_acted() && tries < TRIES => look_again(api, &error).await?,
+            answer => break answer?,
+        }
+        tries += 1;
+        let settled = settle(api, &entry.node, entry.vmid, overruled(arguments.mode)).await;
+        if settled.map_err(Failure::maybe_acted)?.status().off() {
+            return Ok(());
+        }
     };
     let deadline = Duration::from_secs(arguments.timeout) + SLACK;
     match task::wait(api, &task, STOPPING, deadline).await {
@@ -174,7 +227,7 @@ async fn wait_until_off(api: &Api<'_>, entry: &Entry, arguments: &Stop) -> Resul
     if seen.status().off() {
         return Ok(seen);
     }
-    let deadline = OFF_DEADLINE.max(Duration::from_secs(arguments.timeout));
+    let deadline = Duration::from_secs(arguments.timeout) + SLACK;
     let mut wait = Wait::begin(api.ctx, OFF, deadline, (Duration::from_millis(200), Duration::from_secs(2)));
     while wait.again("it still runs").await.map_err(Failure::maybe_acted)? {
         seen = look(api, &entry.node, entry.vmid).await.map_err(unclear)?;

@@ -38,7 +38,8 @@ pub async fn settle(api: &Api<'_>, node: &str, vmid: u32, ignored: &[&str]) -> R
             (None, Some(lock)) => format!("{} is locked ({lock}) and no task is to be seen that holds the lock", seen.label()),
         };
         let wait = wait.get_or_insert_with(|| {
-            api.ctx.reporter.warn(&format!("waiting for {why}"));
+            let because = if holder.is_some() { "for" } else { "because" };
+            api.ctx.reporter.warn(&format!("waiting {because} {why}"));
             Wait::begin(api.ctx, PHASE, DEADLINE, (Duration::from_millis(500), Duration::from_secs(5)))
         });
         if holder.is_none() {

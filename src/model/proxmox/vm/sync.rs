@@ -12,6 +12,8 @@ use crate::model::proxmox::vm::look::{address, look};
 use crate::model::proxmox::vm::state::{Status, Vm};
 use crate::model::proxmox::vm::{Globals, Nothing};
 
+/// What it waits for: the answers of several requests.
+pub const PHASE: &str = "the lists of all nodes";
 /// VMs asked at once; the wire's own limit per host lies below.
 const AT_ONCE: usize = 64;
 
@@ -19,7 +21,7 @@ const AT_ONCE: usize = 64;
 pub(super) async fn sync(ctx: &Context, call: Call) -> Result<Outcome, Failure> {
     let (globals, Nothing {}) = call.typed::<Globals, _>()?;
     let api = globals.api(ctx)?;
-    ctx.reporter.phase("the lists of all nodes", None);
+    ctx.reporter.phase(PHASE, None);
     let fleet = Fleet::read(&api).await?;
     for node in &fleet.offline {
         ctx.reporter.warn(&format!("{}: node {node} does not answer; its VMs are `unknown`", api.host()));

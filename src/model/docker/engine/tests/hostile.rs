@@ -116,4 +116,23 @@ fn wrong_types_do_not_get_past_the_schema() {
         let field = (registry::method(row, method).unwrap().arguments)()[argument].clone();
         assert!(field.ty.accepts(&Value::from(given.clone())).is_err(), "{method} takes {given} as {argument}");
     }
+    for (argument, given) in [
+        ("sshHost", json!(1)),
+        ("sshHost", json!(["a"])),
+        ("sshUser", json!(0)),
+        ("sshPort", json!("22")),
+        ("sshPort", json!(70000)),
+        ("sshPort", json!(-1)),
+    ] {
+        let field = (row.globals)()[argument].clone();
+        assert!(field.ty.accepts(&Value::from(given.clone())).is_err(), "{given} is taken as {argument}");
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_is_none_is_refused_by_exec_too() {
+    for command in [json!(7), json!({"a": 1}), json!([]), json!(""), json!("[]"), json!([1]), json!(["a\u{0}b"])] {
+        let message = refused("exec", json!({"containerName": "bot", "command": command})).await;
+        assert!(message.contains("`command`"), "{command}: {message}");
+    }
 }

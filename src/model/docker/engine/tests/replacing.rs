@@ -94,11 +94,12 @@ async fn the_old_container_runs_until_the_new_one_is_made_and_goes_when_that_sta
 
 #[tokio::test]
 async fn a_container_that_cannot_be_made_costs_the_old_one_nothing() {
-    let ssh = replaced(looks(IMAGE, "A=1")).expect_output("*docker create *", 125, "", "invalid mount\n");
-    let failure = call(ssh.expect("docker rename bot.pmx-old bot", ""), "run", arguments()).await.unwrap_err();
+    let ssh = replaced(looks(IMAGE, "A=1")).expect_output("*docker create *", 125, "", "invalid mount\n").none("bot");
+    let ssh = ssh.expect("docker rename bot.pmx-old bot", "").seen("bot", &container("bot", "running", Some("older")));
+    let failure = call(ssh, "run", arguments()).await.unwrap_err();
     assert_eq!(
         (failure.message.as_str(), failure.tail),
-        ("10.0.0.9: `docker create` ended with exit code 125", vec!["invalid mount".to_owned()])
+        ("10.0.0.9: `docker create` ended with exit code 125; the old container runs on", vec!["invalid mount".to_owned()])
     );
 }
 
@@ -110,11 +111,18 @@ async fn a_container_that_does_not_stay_up_gives_its_place_back() {
     again[0]["RestartCount"] = json!(1);
     let mut sick = container("bot", "running", Some("x"));
     sick[0]["State"]["Health"] = json!({"Status": "unhealthy"});
-    for (row, said) in [(dead, "ended with exit code 3 right after its start"), (again, "right after its start"), (sick, "is unhealthy")] {
+    for (row, said) in [
+        (dead, "ended with exit code 3 right after its start"),
+        (again, "bot does not stay up: its restart policy had to bring it back already"),
+        (sick, "is unhealthy"),
+    ] {
         let ssh = replaced(looks(IMAGE, "A=1")).expect("*docker create *", "").expect("docker stop -t 60 bot.pmx-old", "");
         let ssh = ssh.seen(OLD, &container(OLD, "exited", Some("older"))).expect("docker start bot", "").seen("bot", &row);
-        let ssh = ssh.expect("docker logs --tail 8 bot", "no token\n").expect("docker rm --force bot", "");
-        let ssh = ssh.expect("docker rename bot.pmx-old bot", "").expect("docker start bot", "");
+        let ssh = ssh.expect("docker logs --tail 8 bot", "no token\n").seen("bot", &row);
+        let running = row[0]["State"]["Status"] == "running";
+        let ssh = if running { ssh.expect("docker stop -t 60 bot", "") } else { ssh };
+        let ssh = ssh.expect("docker rm --force bot", "").expect("docker rename bot.pmx-old bot", "").expect("docker start bot", "");
+        let ssh = ssh.seen("bot", &container("bot", "running", Some("older")));
         let failure = call(ssh, "run", arguments()).await.unwrap_err();
         assert!(failure.message.contains(said) && failure.message.ends_with("; the old container runs again"), "{}", failure.message);
         assert_eq!((failure.tail, failure.acted), (vec!["no token".to_owned()], Acted::Maybe));
@@ -126,9 +134,10 @@ async fn an_old_container_that_had_to_be_killed_stops_the_replacement() {
     let mut killed = container(OLD, "exited", Some("older"));
     killed[0]["State"]["ExitCode"] = json!(137);
     let ssh = replaced(looks(IMAGE, "A=1")).expect("*docker create *", "").expect("docker stop *", "").seen(OLD, &killed);
-    let ssh = ssh.expect("docker logs *", "").expect("docker rm --force bot", "").expect("docker rename bot.pmx-old bot", "");
+    let ssh = ssh.expect("docker logs *", "").seen("bot", &container("bot", "created", Some("x"))).expect("docker rm --force bot", "");
+    let ssh = ssh.expect("docker rename bot.pmx-old bot", "").seen("bot", &container("bot", "exited", Some("older")));
     let failure = call(ssh, "run", arguments()).await.unwrap_err();
-    assert!(failure.message.contains("its data may be unsaved"), "{}", failure.message);
+    assert!(failure.message.ends_with("its data may be unsaved; the old container is back, stopped"), "{}", failure.message);
 }
 
 #[tokio::test]
@@ -156,6 +165,36 @@ async fn a_strangers_container_is_refused() {
     let failure = call(ssh, "run", arguments()).await.unwrap_err();
     assert_eq!((failure.kind, failure.acted), (FailureKind::Refused, Acted::No));
     assert_eq!(failure.message, "10.0.0.9: there is a container `bot` that pmx did not make");
+}
+
+#[tokio::test]
+async fn a_stranger_under_either_name_of_a_replacement_is_refused() {
+    let stranger = looks(IMAGE, "A=1").seen(OLD, &container(OLD, "exited", None));
+    let failure = call(stranger, "run", arguments()).await.unwrap_err();
+    assert_eq!(failure.message, "10.0.0.9: there is a container `bot.pmx-old` that pmx did not make");
+    let stranger = looks(IMAGE, "A=1").seen(OLD, &container(OLD, "running", Some("older"))).seen("bot", &container("bot", "exited", None));
+    let failure = call(stranger, "run", arguments()).await.unwrap_err();
+    assert_eq!((failure.kind, failure.acted), (FailureKind::Refused, Acted::No));
+}
+
+#[tokio::test]
+async fn volumes_without_a_name_go_over_to_the_new_container() {
+    let volume = "ab".repeat(32);
+    let mut old = container("bot", "exited", Some("older"));
+    old[0]["Mounts"] = json!([
+        {"Type": "volume", "Name": volume, "Destination": "/world"},
+        {"Type": "volume", "Name": volume, "Destination": "/b"},
+        {"Type": "volume", "Name": "data", "Destination": "/c"},
+        {"Type": "bind", "Source": "/x", "Destination": "/y"},
+    ]);
+    let ssh = looks(IMAGE, "A=1").none(OLD).seen("bot", &old).expect("docker rename bot bot.pmx-old", "");
+    let ssh = ssh.expect_output("*docker create *", 1, "", "").none("bot").expect("docker rename bot.pmx-old bot", "");
+    let scene = Scene::ssh(ssh.seen("bot", &old));
+    let failure = on(&scene, "run", arguments()).await.unwrap_err();
+    assert!(failure.message.ends_with("; the old container is back, stopped"), "{}", failure.message);
+    let commands: Vec<String> = scene.ssh.called().into_iter().map(|call| call.command).collect();
+    let create = commands.iter().find(|command| command.contains("docker create")).unwrap();
+    assert!(create.contains(&format!("'--volume=data:/c:ro' '--volume={volume}:/world' '--env-file")), "{create}");
 }
 
 #[tokio::test]

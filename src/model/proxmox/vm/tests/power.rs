@@ -2,9 +2,11 @@
 
 use serde_json::{Value as Json, json};
 
-use super::{Script, VM, agent, config, config_with, current, data, globals, named, one};
+use super::{Script, VM, agent, config, config_with, current, data, fleet, globals, known, named, one};
 use crate::model::contract::{Acted, Failure, FailureKind, Outcome};
+use crate::model::proxmox::vm::state::{Status, Vm};
 use crate::model::scene::{Scene, written};
+use crate::wire::http::HttpError;
 use crate::wire::scripted::ScriptedHttp;
 
 async fn call(scene: &Scene, method: &str, more: Json) -> Result<Outcome, Failure> {
@@ -87,6 +89,54 @@ async fn somebody_elses_start_in_the_same_moment_is_success() {
     let scene = Scene::http(http.agent(200, "OK", agent("10.0.0.42")));
     let outcome = call(&scene, "start", json!({})).await.unwrap();
     assert_eq!((outcome.changed, written(&outcome)["wasStarted"].clone()), (false, json!(false)));
+}
+
+fn lost() -> HttpError {
+    HttpError::Broken { host: "10.0.0.4:8006".into(), request: "POST".into(), cause: "reset".into() }
+}
+
+#[tokio::test]
+async fn after_a_lost_answer_a_look_decides_whether_it_is_asked_again() {
+    let http = || one("stopped").config(config()).idle().current("stopped").current("stopped").expect_error(&start(), lost());
+    let happened = Scene::http(http().idle().current("running").current("running").agent(200, "OK", agent("10.0.0.42")));
+    let outcome = call(&happened, "start", json!({})).await.unwrap();
+    assert_eq!((outcome.changed, written(&outcome)["wasStarted"].clone()), (true, json!(true)), "this call asked for it");
+    let posts = |scene: &Scene| scene.http.lines().iter().filter(|line| line.starts_with("POST")).count();
+    assert_eq!(posts(&happened), 1);
+    assert!(happened.told.has("looking whether it happened all the same"));
+
+    let not = http().idle().current("stopped").task(&start(), "qmstart", "OK").current("running").agent(200, "OK", agent("10.0.0.42"));
+    let not = Scene::http(not);
+    assert!(call(&not, "start", json!({})).await.unwrap().changed);
+    assert_eq!(posts(&not), 2);
+
+    let never = http().idle().current("stopped").expect_error(&start(), lost()).idle().current("stopped").expect_error(&start(), lost());
+    let failure = call(&Scene::http(never), "start", json!({})).await.unwrap_err();
+    assert_eq!(failure.acted, Acted::Maybe, "three times without an answer: {}", failure.message);
+}
+
+#[tokio::test]
+async fn a_stop_without_an_answer_is_asked_for_again_only_while_it_runs() {
+    let stop = format!("POST {VM}/status/shutdown");
+    let http = || one("running").config(config()).current("running").idle().current("running").expect_error(&stop, lost());
+    let happened = Scene::http(http().idle().current("stopped").current("stopped"));
+    assert!(call(&happened, "stop", json!({})).await.unwrap().changed);
+    let not = Scene::http(http().idle().current("running").task(&stop, "qmshutdown", "OK").current("stopped"));
+    assert!(call(&not, "stop", json!({})).await.unwrap().changed);
+    assert_eq!(not.http.lines().iter().filter(|line| line.starts_with("POST")).count(), 2);
+}
+
+#[tokio::test]
+async fn what_pmx_deleted_itself_does_not_run() {
+    let gone = || fleet(json!([{"vmid": 108, "name": "allthemons", "status": "stopped"}]));
+    let deleted = Vm::from_value(known()).unwrap().ended(Status::Deleted).attributes().unwrap();
+    let mut scene = Scene::http(gone());
+    scene.knows("vm", "calamity", deleted);
+    let outcome = call(&scene, "stop", json!({})).await.unwrap();
+    assert_eq!((outcome.changed, outcome.summary.as_str()), (false, "calamity (vmid 107) is deleted: nothing runs"));
+    assert_eq!(written(&outcome)["status"], "deleted");
+    let failure = call(&Scene::http(gone()), "stop", json!({})).await.unwrap_err();
+    assert!(failure.message.contains("there is no VM `calamity`"), "a name that was never seen is a slip: {}", failure.message);
 }
 
 #[tokio::test]
@@ -211,7 +261,7 @@ async fn under_high_availability_the_task_is_not_the_end() {
     let http = http.current("running").current("running").current("stopped");
     let scene = Scene::http(http);
     assert!(call(&scene, "stop", json!({})).await.unwrap().changed);
-    assert!(scene.told.has("phase the VM to be off 60"));
+    assert!(scene.told.has("phase the VM to be off 90"));
 }
 
 #[tokio::test]

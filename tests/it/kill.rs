@@ -8,7 +8,7 @@ use pmx::lab::world::Phase;
 use super::fleet::{CALAMITY, Fleet};
 
 /// Kills a build as soon as it has told so many events. `None` when it ended before.
-pub fn killed_after(fleet: &Fleet, target: &str, events: usize) -> Option<()> {
+fn killed_after(fleet: &Fleet, target: &str, events: usize) -> Option<()> {
     let mut running = fleet.start(&["build", target, "--json"]);
     let began = Instant::now();
     loop {

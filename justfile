@@ -30,9 +30,22 @@ advisories:
 fmt:
     cargo fmt --all
 
+# Measures against peers on real components, release build: `just bench upload --json`.
+bench NAME *ARGS:
+    cargo bench --locked --bench {{ NAME }} -- {{ ARGS }}
+
 # Runs pmx against the practice fleet: `just lab build stop-calamity`.
 lab *ARGS:
     cargo run --locked --quiet -- --profile lab {{ ARGS }}
+
+# Writes the schemas that editors read.
+schemas:
+    mkdir -p docs/schema
+    for kind in pmxfile definition workflow; do cargo run --locked --quiet -- types --schema $kind > docs/schema/$kind.json; done
+
+# Lets every method pretend, one at a time, and asks whether its tests notice; writes docs/inventory.md.
+mutants *METHODS:
+    tests/mutants/run {{ METHODS }}
 
 # Draws the project's graph into target/graph.svg.
 graph *TARGETS:

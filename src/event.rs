@@ -204,6 +204,15 @@ pub enum Event {
         /// The remote id, a UPID.
         id: String,
     },
+    /// Files travel: told again and again until all bytes are there.
+    Transfer {
+        /// The step that sends them.
+        step: String,
+        /// Bytes that are there by now.
+        sent: u64,
+        /// Bytes in all.
+        total: u64,
+    },
     /// A line of output.
     Output {
         /// The step it belongs to.

@@ -67,7 +67,7 @@ pub enum Command {
     /// Ask a run to stop, wherever it runs, and wait for its end.
     Cancel(CancelArgs),
     /// List the model types.
-    Types,
+    Types(TypesArgs),
     /// Describe a type, a method, a definition or a workflow.
     Describe(DescribeArgs),
     /// Keep secrets.
@@ -232,6 +232,25 @@ pub struct CancelArgs {
 pub struct DescribeArgs {
     /// `proxmox/vm`, `proxmox/vm.start`, `fleet`, `fleet.start`, or `stop-calamity`.
     pub name: String,
+}
+
+/// `pmx types`.
+#[derive(Debug, Args)]
+pub struct TypesArgs {
+    /// Print the JSON schema of such a file instead, for editors.
+    #[arg(long, value_name = "FILE", value_enum)]
+    pub schema: Option<SchemaOf>,
+}
+
+/// A file of a project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SchemaOf {
+    /// `Pmxfile.toml`.
+    Pmxfile,
+    /// A file of `definitions/`.
+    Definition,
+    /// A file of `workflows/`.
+    Workflow,
 }
 
 /// `pmx vault`.

@@ -71,7 +71,7 @@ fn dispatch(front: &Front, command: &Command, out: &mut Out) -> Result<Exit, Vec
         Command::Run(args) => runs::run(front, args, out),
         Command::Why(args) => why::run(front, args, out),
         Command::Cancel(args) => cancel::run(front, args, out),
-        Command::Types => Ok(project::types(out)),
+        Command::Types(args) => Ok(project::types(args, out)),
         Command::Describe(args) => project::describe(front, args, out),
         Command::Vault(args) => vault::run(front, args, out),
         Command::Fsck => care::fsck(front, out),

@@ -78,6 +78,9 @@ impl Progress {
     }
 }
 
+/// The live line of an action that waits.
+const WAITING: &str = "{spinner} {prefix}  {msg} {elapsed}";
+
 impl Live {
     fn new(story: Story) -> Self {
         let bars = MultiProgress::new();
@@ -107,7 +110,7 @@ impl Live {
             }
             Event::ActionStarted { step, call, .. } => {
                 let bar = self.bars.insert_before(&self.whole, ProgressBar::new_spinner());
-                bar.set_style(style("{spinner} {prefix}  {msg} {elapsed}"));
+                bar.set_style(style(WAITING));
                 bar.set_prefix(step.clone());
                 bar.set_message(call.clone());
                 bar.enable_steady_tick(Duration::from_millis(120));
@@ -115,7 +118,19 @@ impl Live {
             }
             Event::Phase { step, phase, deadline } => {
                 if let Some(bar) = self.running.get(step) {
+                    // Back from the bytes of a transfer, if there was one.
+                    bar.unset_length();
+                    bar.set_style(style(WAITING));
                     bar.set_message(format!("waiting for {phase}{}", within(*deadline)));
+                }
+            }
+            Event::Transfer { step, sent, total } => {
+                if let Some(bar) = self.running.get(step) {
+                    if bar.length() != Some(*total) {
+                        bar.set_style(style("{spinner} {prefix}  {bar:24} {bytes}/{total_bytes}  {bytes_per_sec}  {elapsed}"));
+                        bar.set_length(*total);
+                    }
+                    bar.set_position(*sent);
                 }
             }
             Event::ActionFinished { step, .. } => {

@@ -109,7 +109,7 @@ impl Herald {
     }
 }
 
-/// Output lines are kept as the action's log, phases are for people who watch.
+/// Output lines are kept as the action's log; phases and transfers are for people who watch.
 const fn journaled(event: &Event) -> bool {
-    !matches!(event, Event::Output { .. } | Event::Phase { .. })
+    !matches!(event, Event::Output { .. } | Event::Phase { .. } | Event::Transfer { .. })
 }

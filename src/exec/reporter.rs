@@ -1,6 +1,7 @@
 //! The reporter: what a method tells while it runs becomes events, its log, and journal lines.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +16,9 @@ use crate::model::contract;
 /// How much of an action's log is kept, in bytes; beyond it the oldest lines go.
 const LOG_KEPT: usize = 4 << 20;
 
+/// A transfer is told at each hundredth of its bytes: often enough for a bar, seldom enough for a file of events.
+const STEPS: u64 = 100;
+
 /// Takes the progress of one action.
 pub struct Reporter {
     step: String,
@@ -25,6 +29,8 @@ pub struct Reporter {
     /// How long the method needs for what it must finish.
     insisted: watch::Sender<Duration>,
     log: Mutex<Log>,
+    /// The last hundredth of a transfer that was told.
+    told: AtomicU64,
 }
 
 #[derive(Default)]
@@ -38,7 +44,7 @@ impl Reporter {
     /// A reporter for `step`.
     pub fn new(step: &str, herald: Herald, stop: watch::Receiver<Stop>) -> Arc<Self> {
         let (ended, insisted) = (watch::Sender::new(false), watch::Sender::new(Duration::ZERO));
-        Arc::new(Self { step: step.to_owned(), herald, stop, ended, insisted, log: Mutex::default() })
+        Arc::new(Self { step: step.to_owned(), herald, stop, ended, insisted, log: Mutex::default(), told: AtomicU64::default() })
     }
 
     /// The method sees itself cancelled from now on, whatever the run does.
@@ -75,6 +81,14 @@ impl contract::Reporter for Reporter {
     fn phase(&self, phase: &str, deadline: Option<Duration>) {
         let deadline = deadline.map(|d| d.as_secs());
         self.herald.tell(Event::Phase { step: self.step.clone(), phase: phase.to_owned(), deadline });
+    }
+
+    fn transfer(&self, sent: u64, total: u64) {
+        let part = sent.min(total).saturating_mul(STEPS).checked_div(total).unwrap_or(STEPS);
+        // A smaller part than before is the first of another transfer.
+        if self.told.swap(part, Ordering::SeqCst) != part {
+            self.herald.tell(Event::Transfer { step: self.step.clone(), sent: sent.min(total), total });
+        }
     }
 
     fn line(&self, stream: Stream, line: &str) {

@@ -12,8 +12,19 @@ const MARKS: [u64; 8] = [600, 300, 120, 60, 30, 15, 10, 5];
 /// How often a countdown looks whether everybody has left.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// Refuses what would be keys or several lines instead of text.
+/// The longest message in bytes. A terminal takes lines of 4 KiB, RCON of 1.4; players see far less of either.
+const LONGEST: usize = 1000;
+
+/// Refuses what is no message: keys or several lines instead of text, or more than a console takes.
 pub fn check(text: &str) -> Result<(), Failure> {
+    if text.len() > LONGEST {
+        return Err(Failure::yours(format!("the message is {} bytes long; a console takes up to {LONGEST}", text.len())));
+    }
+    one_line(text)
+}
+
+/// Refuses what would be keys or several lines instead of text.
+pub fn one_line(text: &str) -> Result<(), Failure> {
     if text.trim().is_empty() {
         return Err(Failure::yours("the message is empty"));
     }
@@ -36,7 +47,7 @@ pub fn keystrokes(target: Option<&str>, lines: &[&str]) -> Result<Vec<String>, F
         words.extend(rest.iter().map(|word| (*word).to_owned()));
     };
     for (at, line) in lines.iter().enumerate() {
-        check(line)?;
+        one_line(line)?;
         let escaped = line.strip_suffix(';').map_or_else(|| (*line).to_owned(), |rest| format!("{rest}\\;"));
         send(&["-l", "--", &escaped], at == 0);
         send(&["Enter"], false);
@@ -105,7 +116,7 @@ mod tests {
         for bad in ["a\nexit", "a\rb", "\u{1b}[2J", "x\u{3}", "  "] {
             assert!(check(bad).is_err() && keystrokes(None, &["fine", bad]).is_err(), "{bad:?}");
         }
-        assert!(check("Héllo; wörld $(x)").is_ok());
+        assert!(check("Héllo; wörld $(x)").is_ok() && check(&"x".repeat(1000)).is_ok() && check(&"é".repeat(501)).is_err());
     }
 
     #[test]

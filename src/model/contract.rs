@@ -380,6 +380,8 @@ pub struct Guard {
 pub trait Reporter: Send + Sync {
     /// The method now waits for `phase`, at most `deadline`.
     fn phase(&self, phase: &str, deadline: Option<Duration>);
+    /// `sent` of `total` bytes have travelled. May be called for each piece: whoever hears it thins it out.
+    fn transfer(&self, _sent: u64, _total: u64) {}
     /// A line of output.
     fn line(&self, stream: Stream, line: &str);
     /// Something worth knowing that is no failure.

@@ -86,17 +86,22 @@ fn read(source: &Path) -> Result<Source, Failure> {
 }
 
 fn file(full: &Path, path: String, meta: &std::fs::Metadata) -> std::io::Result<LocalFile> {
+    let (_, sha256) = sha256_of(full)?;
+    Ok(LocalFile { path, full: full.to_path_buf(), size: meta.len(), mode: meta.permissions().mode() & 0o7777, sha256 })
+}
+
+/// How many bytes a file has, and their SHA-256 in hex.
+pub fn sha256_of(full: &Path) -> std::io::Result<(u64, String)> {
     use std::io::Read;
     let mut context = ring::digest::Context::new(&ring::digest::SHA256);
     let mut reader = std::fs::File::open(full)?;
-    let mut buffer = vec![0; 1 << 16];
+    let (mut buffer, mut bytes) = (vec![0; 1 << 16], 0);
     loop {
         let count = reader.read(&mut buffer)?;
         if count == 0 {
-            break;
+            return Ok((bytes, hex(context.finish().as_ref())));
         }
+        bytes += count as u64;
         context.update(&buffer[..count]);
     }
-    let sha256 = hex(context.finish().as_ref());
-    Ok(LocalFile { path, full: full.to_path_buf(), size: meta.len(), mode: meta.permissions().mode() & 0o7777, sha256 })
 }

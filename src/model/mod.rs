@@ -1,7 +1,7 @@
 //! Models: the types of things pmx can act on, each one file, registered in one list.
 //!
 //! Holds: the contract between methods and the runner, schemas from Rust structs, the registry, and the model families
-//! Imports: digest, event, lang, name, secret, value, wire
+//! Imports: digest, event, lang, name, secret, source, value, wire
 //! Effects: reads the local files that a method sends; everything else goes through the context
 //! Never: sees the store, CEL, the terminal or a clock other than its context's
 
@@ -14,6 +14,7 @@ pub mod leftover;
 pub mod local;
 pub mod minecraft;
 pub mod nginx;
+pub mod pmx;
 pub mod proxmox;
 pub mod registry;
 pub mod remote;

@@ -1,7 +1,7 @@
 //! The registry: every model type, one `mod` line in its family and one line here.
 
 use crate::model::contract::{MethodRow, TypeRow};
-use crate::model::{alpine, docker, minecraft, nginx, proxmox, ssh, tailscale, terraria};
+use crate::model::{alpine, docker, minecraft, nginx, pmx, proxmox, ssh, tailscale, terraria};
 use crate::name::{nearest, renamed};
 
 /// Every type, by name.
@@ -12,6 +12,7 @@ static TYPES: &[&TypeRow] = &[
     &docker::engine::TYPE,
     &minecraft::server::TYPE,
     &nginx::stream::TYPE,
+    &pmx::repo::TYPE,
     &proxmox::node::TYPE,
     &proxmox::vm::TYPE,
     &ssh::host::TYPE,

@@ -1,5 +1,7 @@
 //! The host that a definition speaks to over SSH: its global arguments, commands with their failures, what is known of one file.
 
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -11,7 +13,7 @@ use crate::model::contract::{Context, Failure};
 use crate::model::leftover;
 use crate::model::wait::cancelled;
 use crate::wire::command::{Command, quote_path};
-use crate::wire::ssh::{Exec, Output, Pinning, RemoteFile, SshError, Target};
+use crate::wire::ssh::{Content, Exec, Output, Pinning, RemoteFile, SshError, Target, Upload};
 
 /// How long a command that only looks may take.
 pub const LOOK: Duration = Duration::from_secs(60);
@@ -89,12 +91,12 @@ impl<'a> Remote<'a> {
 
     /// Runs a command that only looks; its output is not shown. A non-zero status is not an error here.
     pub async fn look(&self, command: Command) -> Result<Output, Failure> {
-        self.run(Exec::new(command, LOOK), false).await.map_err(|error| failure(error, false))
+        self.run(Exec::new(command, LOOK), false).await
     }
 
     /// Like `look`, with the deadline and the bound on its output that `exec` says.
     pub async fn fetch(&self, exec: Exec) -> Result<Output, Failure> {
-        self.run(exec, false).await.map_err(|error| failure(error, false))
+        self.run(exec, false).await
     }
 
     /// Runs a command that changes something, with its output streamed. A non-zero status is not an error here. The journal knows the command before it
@@ -103,21 +105,26 @@ impl<'a> Remote<'a> {
         let (mark, id) = leftover::name(&self.target);
         self.ctx.reporter.task(&id).await;
         let exec = Exec { mark: Some(mark), ..exec };
-        self.run(exec, true).await.map_err(|error| failure(error, true))
+        self.run(exec, true).await
     }
 
-    async fn run(&self, exec: Exec, shown: bool) -> Result<Output, SshErrorOrCancel> {
+    /// A command that does not end, or whose connection breaks, leaves no output behind: the last lines that came are its failure's.
+    async fn run(&self, exec: Exec, acts: bool) -> Result<Output, Failure> {
+        let last = Mutex::new(VecDeque::new());
         let sink = |stream: Stream, line: &str| {
-            if shown {
+            if acts {
                 self.ctx.reporter.line(stream, line);
+                remember(&mut last.lock().unwrap_or_else(PoisonError::into_inner), line);
             }
         };
-        tokio::select! {
+        let done = tokio::select! {
             biased;
             // Dropping the command closes its channel, which ends it on the far side.
             () = self.ctx.reporter.cancelled() => Err(SshErrorOrCancel::Cancelled(self.target.host.clone())),
             done = self.ctx.wire.ssh.exec(&self.target, exec, &sink) => done.map_err(SshErrorOrCancel::Ssh),
-        }
+        };
+        let lines = || last.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
+        done.map_err(|error| failure(error, acts).tail(lines()))
     }
 
     /// Waits for what the wire does with files, unless the run is cancelled first. `acts` says whether it changes something.
@@ -128,6 +135,15 @@ impl<'a> Remote<'a> {
             done = work => done.map_err(SshErrorOrCancel::Ssh),
         };
         done.map_err(|error| failure(error, acts))
+    }
+
+    /// Puts files in place and tells how far it is.
+    pub fn upload(&self, files: Vec<Upload>, deadline: Duration) -> BoxFuture<'_, Result<(), SshError>> {
+        let total = files.iter().map(weight).sum();
+        Box::pin(async move {
+            let told = |sent: u64| self.ctx.reporter.transfer(sent, total);
+            self.ctx.wire.ssh.upload(&self.target, files, deadline, &told).await
+        })
     }
 
     /// The failure of a command that ended with a status other than 0.
@@ -149,6 +165,15 @@ impl<'a> Remote<'a> {
         let size = size.parse().map_err(|_| bad())?;
         let mode = u32::from_str_radix(mode, 8).map_err(|_| bad())?;
         Ok(Some(RemoteFile { path: path.to_owned(), size, mode, sha256: Some(sha256.to_owned()) }))
+    }
+}
+
+/// Bytes of a file to send; one that cannot be read is told of when it is sent.
+fn weight(file: &Upload) -> u64 {
+    match &file.content {
+        Content::File(path) | Content::Known(path, _) => path.metadata().map_or(0, |meta| meta.len()),
+        Content::Bytes(bytes) => bytes.len() as u64,
+        Content::Secret(secret) => secret.expose().len() as u64,
     }
 }
 
@@ -183,6 +208,17 @@ fn ssh_failure(error: SshError, acts: bool) -> Failure {
     failure.help = help.map(str::to_owned);
     failure.transient = passing;
     if maybe { failure.maybe_acted() } else { failure }
+}
+
+/// Keeps a line as one of the last that say something.
+fn remember(lines: &mut VecDeque<String>, line: &str) {
+    if line.trim_end().is_empty() {
+        return;
+    }
+    if lines.len() == TAIL {
+        lines.pop_front();
+    }
+    lines.push_back(line.trim_end().to_owned());
 }
 
 /// The last lines that say something: of standard error, else of standard output.

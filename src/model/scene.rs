@@ -30,7 +30,7 @@ pub struct Scene {
     pub tcp: ScriptedTcp,
     /// The clock.
     pub clock: TestClock,
-    /// What was reported: `phase …`, `warn …`, `line …`, `task …`.
+    /// What was reported: `phase …`, `transfer …`, `warn …`, `line …`, `task …`.
     pub told: Arc<Told>,
     /// Which text of a credential is renewed to which.
     pub keys: Arc<Keys>,
@@ -69,6 +69,9 @@ impl Told {
 impl Reporter for Told {
     fn phase(&self, phase: &str, deadline: Option<Duration>) {
         self.add(format!("phase {phase} {}", deadline.map_or(0, |deadline| deadline.as_secs())));
+    }
+    fn transfer(&self, sent: u64, total: u64) {
+        self.add(format!("transfer {sent} of {total}"));
     }
     fn line(&self, _: Stream, line: &str) {
         self.add(format!("line {line}"));

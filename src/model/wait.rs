@@ -37,6 +37,9 @@ impl Reporter for Undeterred {
     fn phase(&self, phase: &str, deadline: Option<Duration>) {
         self.0.phase(phase, deadline);
     }
+    fn transfer(&self, sent: u64, total: u64) {
+        self.0.transfer(sent, total);
+    }
     fn line(&self, stream: Stream, line: &str) {
         self.0.line(stream, line);
     }

@@ -20,6 +20,7 @@ pub mod ready;
 pub mod recipe;
 pub mod resume;
 pub mod runs;
+pub mod schema;
 pub mod secrets;
 pub mod site;
 mod stopping;

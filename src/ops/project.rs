@@ -1,10 +1,11 @@
 //! The project: all its files parsed, and checked against the types that exist.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::lang::check::{self, MethodSchema, Schemas, TypeSchema};
 use crate::lang::{Project, project};
-use crate::model::contract::{Effect, Instance, MethodRow, TypeRow, Writes};
+use crate::model::contract::{Effect, Instance, MethodRow, TypeRow};
 use crate::model::registry;
 use crate::ops::planner::find;
 use crate::ops::site::{self, Site};
@@ -82,15 +83,20 @@ pub fn schemas() -> Schemas {
         let schema = MethodSchema { arguments: (method.arguments)(), observes: method.effect == Effect::Observe };
         (method.name.to_owned(), schema)
     };
-    let single = |writes: &Writes| match writes.instance {
-        Instance::Single(name) => Some((writes.spec.to_owned(), name.to_owned())),
-        _ => None,
+    let singles = |row: &TypeRow| {
+        let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for writes in row.methods.iter().flat_map(|method| method.writes) {
+            if let Instance::Single(name) = writes.instance {
+                all.entry(writes.spec.to_owned()).or_default().insert(name.to_owned());
+            }
+        }
+        all
     };
     let of = |row: &TypeRow| TypeSchema {
         globals: (row.globals)(),
         methods: row.methods.iter().map(method).collect(),
         specs: row.specs.iter().map(|spec| (spec.name.to_owned(), (spec.attributes)())).collect(),
-        singles: row.methods.iter().flat_map(|method| method.writes).filter_map(single).collect(),
+        singles: singles(row),
     };
     Schemas { types: registry::types().iter().map(|row| (row.name.to_owned(), of(row))).collect() }
 }

@@ -28,6 +28,13 @@ const CHANNEL_WITHIN: Duration = Duration::from_secs(10);
 /// A dead peer is noticed after 15 s × 3; without it a cut cable would hang for ever.
 const KEEPALIVE: (Duration, usize) = (Duration::from_secs(15), 3);
 
+/// How often somebody who waits for an answer looks whether the connection still stands, and how long answers may lie unread after it fell.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// Processors have instructions for these, and a large file is mostly encryption, on both sides.
+const FAST: [russh::cipher::Name; 2] = [russh::cipher::AES_128_GCM, russh::cipher::AES_256_GCM];
+
 /// After this many refusals of one request in a row the host takes fewer channels than we thought.
 const PATIENCE: u32 = 3;
 
@@ -149,11 +156,13 @@ fn connect(host: &str, cause: String) -> SshError {
 fn config(known: Option<&PublicKey>) -> Config {
     let usual = Preferred::DEFAULT;
     let key = Cow::Owned(hostkey::preferred(known, &usual.key));
+    let rest = usual.cipher.iter().filter(|cipher| !FAST.contains(cipher)).copied();
+    let cipher = Cow::Owned(FAST.into_iter().chain(rest).collect());
     Config {
         keepalive_interval: Some(KEEPALIVE.0),
         keepalive_max: KEEPALIVE.1,
         nodelay: true,
-        preferred: Preferred { key, ..usual },
+        preferred: Preferred { key, cipher, ..usual },
         ..Config::default()
     }
 }
@@ -162,6 +171,16 @@ impl Connection {
     /// Whether it has ended.
     pub(super) fn is_closed(&self) -> bool {
         self.handle.is_closed()
+    }
+
+    /// Resolves when the connection has been gone for so long that no answer can still be on its way to whoever waits for one. SFTP itself would wait for
+    /// its whole deadline.
+    pub(super) async fn lost(&self) {
+        let clock = SystemClock::new();
+        while !self.is_closed() {
+            clock.sleep(LOOK_EVERY).await;
+        }
+        clock.sleep(LAST_ANSWERS).await;
     }
 
     /// Whether the host still answers.

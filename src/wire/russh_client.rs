@@ -180,7 +180,12 @@ impl SshClient {
             let mut again = true;
             loop {
                 let connection = self.connection(&hop, CONNECT_WITHIN).await?;
-                match work(Arc::clone(&connection)).await {
+                let done = tokio::select! {
+                    biased;
+                    done = work(Arc::clone(&connection)) => done,
+                    () = connection.lost() => Err(lost(&connection, &ask)),
+                };
+                match done {
                     Ok(done) => return Ok(done),
                     Err(Fault::Told(error)) => return Err(error),
                     Err(Fault::Gone(cause)) => {
@@ -239,7 +244,8 @@ impl Ssh for SshClient {
         Box::pin(async move {
             let text = exec.command.render().map_err(|e| SshError::Local(e.to_string()))?;
             let text = exec.mark.iter().fold(text, |text, mark| format!("PMX_TASK={mark}.$$; export PMX_TASK\n{text}"));
-            let (what, begun) = (shortened(&exec.command.to_string()), AtomicBool::new(false));
+            let what = exec.name.map_or_else(|| shortened(&exec.command.to_string()), str::to_owned);
+            let begun = AtomicBool::new(false);
             let ask = Ask { what: &what, deadline: exec.deadline, begun: &begun };
             let began = || begun.store(true, Ordering::SeqCst);
             let words = exec.command.words();
@@ -371,6 +377,12 @@ impl SshClient {
         });
         let _ = swept.await;
     }
+}
+
+/// What happened to work whose connection is gone.
+fn lost(connection: &Connection, ask: &Ask<'_>) -> Fault {
+    let (host, cause) = (connection.name.clone(), "it is gone".to_owned());
+    if ask.begun.load(Ordering::SeqCst) { SshError::Broken { host, what: ask.what.to_owned(), cause }.into() } else { Fault::Gone(cause) }
 }
 
 /// A command for an error's text.

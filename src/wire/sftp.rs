@@ -17,7 +17,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::wire::command::Command;
 use crate::wire::connection::{self, Connection, Fault};
 use crate::wire::exec::{self, Job};
-use crate::wire::ssh::{Content, Input, RemoteFile, SshError, Upload};
+use crate::wire::ssh::{Content, Input, RemoteFile, SshError, Upload, beside};
 
 /// Files at once: 1,000 small files take 127 ms so, and 450 one at a time.
 const FILES: usize = 64;
@@ -73,8 +73,7 @@ struct Place {
 impl Place {
     fn of(dest: String) -> Self {
         let name = dest.rsplit('/').next().unwrap_or_default();
-        let short: String = name.chars().take(40).collect();
-        let temp = format!("{}.{short}.pmx-{}", &dest[..dest.len() - name.len()], uuid::Uuid::new_v4().simple());
+        let temp = format!("{}{}{}", &dest[..dest.len() - name.len()], beside(name), uuid::Uuid::new_v4().simple());
         Self { dest, temp }
     }
 }
@@ -207,17 +206,25 @@ impl Session {
             report(length);
             Ok::<(), SshError>(())
         };
+        let known = if let Content::Known(_, sha256) = &file.content { Some(sha256.clone()) } else { None };
         let bytes = match &file.content {
             Content::Bytes(bytes) => bytes.as_slice(),
             Content::Secret(secret) => secret.expose().as_bytes(),
-            Content::File(path) => {
+            Content::File(path) | Content::Known(path, _) => {
                 let local = |e: std::io::Error| SshError::Local(format!("{} cannot be uploaded: {e}", path.display()));
                 let source = tokio::fs::File::open(path).await.map_err(local)?;
-                let chunks = stream::try_unfold((source, 0), |(mut source, offset)| async move {
+                let digest = known.map(|known| (ring::digest::Context::new(&ring::digest::SHA256), known));
+                let chunks = stream::try_unfold((source, 0, digest), |(mut source, offset, mut digest)| async move {
                     let mut data = Vec::with_capacity(CHUNK);
                     (&mut source).take(CHUNK as u64).read_to_end(&mut data).await?;
+                    if data.is_empty() {
+                        return unchanged(digest).map(|()| None);
+                    }
+                    if let Some((context, _)) = &mut digest {
+                        context.update(&data);
+                    }
                     let next = offset + data.len() as u64;
-                    Ok((!data.is_empty()).then_some(((offset, data), (source, next))))
+                    Ok(Some(((offset, data), (source, next, digest))))
                 });
                 let writes = chunks.map_err(local).map_ok(|(offset, data)| write(offset, data));
                 return writes.try_buffer_unordered(CHUNKS).try_collect().await;
@@ -463,6 +470,13 @@ fn mode(bits: u32) -> FileAttributes {
 /// What kind of thing it is. The library's own questions look at single bits, and a socket has those of a directory.
 fn kind(attributes: &FileAttributes) -> u32 {
     attributes.permissions.unwrap_or(0) & 0o170_000
+}
+
+/// Whether what was read is what was known of it.
+fn unchanged(digest: Option<(ring::digest::Context, String)>) -> std::io::Result<()> {
+    let Some((context, known)) = digest else { return Ok(()) };
+    let read: String = context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    if read == known { Ok(()) } else { Err(std::io::Error::other("it changed while it travelled")) }
 }
 
 /// The directory of a path; one without is in the home, where SFTP and commands begin.

@@ -57,6 +57,8 @@ pub struct Exec {
     pub deadline: Duration,
     /// How many bytes of each output are kept; the rest is streamed and dropped.
     pub keep: usize,
+    /// What errors call it; otherwise they show its text.
+    pub name: Option<&'static str>,
     /// A word by which the process group is found again from another connection: `PMX_TASK=<mark>.<pid of its leader>` is in its environment, and in the
     /// text of a shell that runs a script.
     pub mark: Option<String>,
@@ -65,7 +67,7 @@ pub struct Exec {
 impl Exec {
     /// `command` with empty input, this deadline, and 1 MiB kept of each output.
     pub const fn new(command: Command, deadline: Duration) -> Self {
-        Self { command, input: Input::Empty, deadline, keep: 1 << 20, mark: None }
+        Self { command, input: Input::Empty, deadline, keep: 1 << 20, name: None, mark: None }
     }
 }
 
@@ -88,6 +90,8 @@ pub type Sink<'a> = &'a (dyn Fn(Stream, &str) + Send + Sync);
 pub enum Content {
     /// A local file, streamed.
     File(PathBuf),
+    /// A local file of which this SHA-256 is known, in hex: another content is not put in place.
+    Known(PathBuf, String),
     /// Bytes in memory.
     Bytes(Vec<u8>),
     /// A secret text.
@@ -103,6 +107,13 @@ pub struct Upload {
     pub dest: String,
     /// Permission bits, `0o600`.
     pub mode: u32,
+}
+
+/// How the names begin under which a file `name` is written before it takes its place. A try that was cut off, and could not come back to clean up, leaves
+/// one behind.
+pub fn beside(name: &str) -> String {
+    let short: String = name.chars().take(40).collect();
+    format!(".{short}.pmx-")
 }
 
 /// What is known of a remote file.

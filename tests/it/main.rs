@@ -1,6 +1,7 @@
 //! The one integration binary: the real `pmx` in a sandbox, and the real components it works on.
 #![expect(clippy::disallowed_methods, reason = "tests own files, processes, the environment and the clock of their sandbox")]
 
+mod bad_input;
 mod cancel;
 mod care;
 mod commands;
@@ -20,6 +21,8 @@ mod real_smoke;
 mod real_types;
 mod resume;
 mod sandbox;
+mod schemas;
 mod secrets;
+mod settings;
 mod spellings;
 mod workflows;

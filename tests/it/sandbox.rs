@@ -30,7 +30,7 @@ impl Sandbox {
         sandbox
     }
 
-    /// A copy of this repository's own project: its Pmxfile.toml, definitions and workflows.
+    /// A copy of this repository's own project: its Pmxfile.toml, definitions and workflows, and the folders that workflows send.
     pub fn own() -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut sandbox = Self::new().file("Pmxfile.toml", &read(&root.join("Pmxfile.toml")));
@@ -39,6 +39,15 @@ impl Sandbox {
             for path in entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "toml")) {
                 let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 sandbox = sandbox.file(&format!("{folder}/{name}"), &read(&path));
+            }
+        }
+        for folder in ["bot", "config"] {
+            for (name, bytes) in Self::files(&root.join(folder), &["src", "target"]) {
+                let (from, to) = (root.join(folder).join(&name), sandbox.path(folder).join(&name));
+                std::fs::create_dir_all(to.parent().unwrap_or(&to)).expect("a folder can be made in the project");
+                std::fs::write(&to, bytes).unwrap_or_else(|error| panic!("cannot write {}: {error}", to.display()));
+                let mode = std::fs::metadata(&from).map(|meta| meta.permissions()).expect("it was just read");
+                std::fs::set_permissions(&to, mode).expect("a mode can be set");
             }
         }
         sandbox

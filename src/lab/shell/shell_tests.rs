@@ -157,6 +157,7 @@ const SCRIPTS: &[&str] = &[
     "printf 'a b\\nc\\n' | xargs echo x; basename /a/b.c .c; dirname /a/b; dirname x",
     "env A=1 sh -c 'echo $A'; A=2 env | grep '^A='",
     "chmod 600 /dev/null 2>/dev/null; echo x > f; chmod 640 f; stat -c %a f; chmod u+x,o=r f; stat -c %a f; stat -c %s f",
+    "echo x > f; [ -O f ] && echo mine; [ -O g ] || echo none; m() { d=$1; shift; for f do shift; set -- \"$@\" \"<$f>\"; done; echo $# \"$@\"; }; m a b 'c d'",
     "find . -name 'x*' | sort; mkdir d; touch d/x1 x2; find . -type f | sort; find . -maxdepth 1 -type f",
     "sleep 0.01 && echo slept; timeout 5 echo in; timeout 0.1 sleep 5; echo $?",
     "cat; echo got",

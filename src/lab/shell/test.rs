@@ -131,6 +131,8 @@ impl Reader<'_> {
             "r" | "w" => node(true).is_some(),
             "x" => node(true).is_some_and(|n| n.mode & 0o111 != 0),
             "b" => self.is_device(operand),
+            // The two users that a machine has.
+            "O" => node(true).is_some_and(|n| n.uid == if self.shell.world.user == "root" { 0 } else { 1000 }),
             "c" | "p" | "S" | "t" | "u" | "g" | "k" => false,
             _ => return None,
         })

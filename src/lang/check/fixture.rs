@@ -75,7 +75,7 @@ fn schema(globals: &str, specs: &[(&str, &str)], methods: &[(&str, &str)]) -> Ty
         globals: object(globals),
         methods: methods.iter().map(method).collect(),
         specs: specs.iter().map(|(name, fields)| ((*name).to_owned(), object(fields))).collect(),
-        singles: [("node", "node"), ("server", "server")].map(|(spec, only)| (spec.to_owned(), only.to_owned())).into(),
+        singles: [("node", "node"), ("server", "server")].map(|(spec, only)| (spec.to_owned(), [only.to_owned()].into())).into(),
     }
 }
 

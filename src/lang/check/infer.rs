@@ -309,16 +309,24 @@ impl Inference<'_, '_> {
         self.walk(version, &chain.links[4..], Some(&format!("{def}/{spec}")))
     }
 
-    /// The literal name of an instance whose spec has one instance of a known name. Definitions that read inputs keep theirs apart by other names.
+    /// The literal name of an instance whose spec has instances of known names only. Definitions that read inputs keep theirs apart by other names.
     fn single(&mut self, link: &Link<'_>, (def, spec): (&str, &str), name: &str, schema: &TypeSchema) {
-        let Some(only) = schema.singles.get(spec) else { return };
+        let Some(known) = schema.singles.get(spec) else { return };
         let definition = self.checker.project.definitions.get(def);
         let reads =
             definition.into_iter().flat_map(|definition| definition.global.values()).flat_map(|argument| argument.template.value.refs());
-        if only != name && !reads.into_iter().any(|reference| matches!(reference.root, Root::Input(_))) {
-            let help = format!("write {spec}.{only}");
-            self.complain(self.key_range(link), format!("`{def}/{spec}` has one instance, `{only}`, and no `{name}`"), Some(help));
+        if known.contains(name) || reads.into_iter().any(|reference| matches!(reference.root, Root::Input(_))) {
+            return;
         }
+        let names: Vec<&str> = known.iter().map(String::as_str).collect();
+        let (message, nearest) = match names.as_slice() {
+            [only] => (format!("`{def}/{spec}` has one instance, `{only}`, and no `{name}`"), *only),
+            _ => {
+                let near = crate::name::nearest(name, names.iter().copied()).unwrap_or(names[0]);
+                (format!("`{def}/{spec}` has the instances {}, and no `{name}`", names.join(", ")), near)
+            }
+        };
+        self.complain(self.key_range(link), message, Some(format!("write {spec}.{nearest}")));
     }
 
     /// The expression that names an instance.

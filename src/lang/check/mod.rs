@@ -41,8 +41,8 @@ pub struct TypeSchema {
     pub methods: BTreeMap<String, MethodSchema>,
     /// The attributes of what it writes, by spec.
     pub specs: BTreeMap<String, Object>,
-    /// The one instance of each spec that has only one, of a name that the type decides: `node` of `node`.
-    pub singles: BTreeMap<String, String>,
+    /// The instances of each spec whose names the type decides: `node` of `node`; `code`, `binary` and `secrets` of `repo`.
+    pub singles: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// What one method looks like.

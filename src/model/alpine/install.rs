@@ -33,10 +33,16 @@ password = '${{ vault.get("proxmox-vault", "password") }}'
 ```
 
 `install` erases a disk, so it asks for confirmation by the VM's name unless this run made the VM. It refuses a VM of `[protect] vms`, a machine whose
-SMBIOS uuid is not that of the VM whose address it was given, a machine that runs from a disk, and, without `force`, a disk that holds anything.
+SMBIOS uuid is not that of the VM whose address it was given, a machine that runs from a disk, a disk that is mounted, and, without `force`, a disk that
+holds anything. With `force` what the disk holds is wiped first, so that nothing old can pass for the new system.
 
-Root's password travels over standard input and is set before the installation, because setup-alpine would keep the empty one of a netboot; without a
-password, only keys get in. The keys that let root into the netbooted system let root into the installed one. qemu-guest-agent and sshd start at boot, and
+The machine is waited for until it lets somebody log in (3 minutes at most), and then for its disk (1 minute): a netbooted system loads the driver only
+now. `disk = "auto"` takes the only disk and never chooses between several. `setup-alpine` has `timeout` seconds; when it fails or hangs, the failure ends
+with the last lines that it said, and what it left running is ended.
+
+Root's password travels over standard input, is hashed there with SHA-512, and is set before the installation, because setup-alpine would keep the empty
+one of a netboot; it is in no command, no log and no answer file. Any text of one line will do, quotes and all. Without a password only keys get in. The
+keys that let root into the netbooted system let root into the installed one. qemu-guest-agent and sshd start at boot, and
 the community repository is on.
 
 A netboot's host key is trusted for that boot only. The installed system keeps it, which is checked on the disk, and so it becomes the VM's key here.
@@ -70,7 +76,7 @@ pub static TYPE: TypeRow = TypeRow {
         phases: &[
             boot::PHASE,
             PhaseRow { name: disk::PHASE, argument: None, seconds: disk::DEADLINE.as_secs() },
-            PhaseRow { name: steps::SETUP, argument: None, seconds: steps::SETUP_DEADLINE.as_secs() },
+            PhaseRow { name: steps::SETUP, argument: Some("timeout"), seconds: steps::SETUP_SECONDS },
             PhaseRow { name: installed::PHASE, argument: None, seconds: installed::DEADLINE.as_secs() },
         ],
         run: |ctx, call| Box::pin(steps::install(ctx, call)),
@@ -97,10 +103,18 @@ struct Install {
     /// Erase the disk even if it holds something.
     #[serde(default)]
     force: bool,
+    /// How many seconds setup-alpine may take; it downloads a system.
+    #[serde(default = "setup_seconds")]
+    #[schemars(range(min = 1, max = 86400))]
+    timeout: u64,
 }
 
 fn auto() -> String {
     disk::AUTO.to_owned()
+}
+
+fn setup_seconds() -> u64 {
+    steps::SETUP_SECONDS
 }
 
 /// The system as it was installed.

@@ -30,9 +30,10 @@ tftpPath = "/srv/http/alpine"
 ```
 
 `deployApkovl` takes what `lbu package -` gives on the gold image, leaves the SSH host keys out, because every machine would show the same ones, and puts it
-on the server as `alpine.apkovl.tar.gz`: under a temporary name first, so that a full disk or a cut connection leaves the old overlay whole. It does nothing
-when the server has those very bytes. Then the gold image fetches the overlay over HTTP, as the others will, and the digests must agree: a machine whose
-overlay is missing or broken boots into a bare system without a word.
+on the server as `alpine.apkovl.tar.gz`: under a temporary name first, so that a full disk or a cut connection leaves the old overlay whole; what a try that
+was cut off left beside it, the next one removes. It does nothing when the server has those very bytes. Then the gold image fetches the overlay over HTTP at
+port 80, as the others will, and the digests must agree: a machine whose overlay is missing or broken boots into a bare system without a word. The document
+root is found out: it is one of the directories of `tftpPath`.
 
 The shadow file travels with the overlay: the passwords of the gold image are those of every machine, and whoever reaches the HTTP server can read
 their hashes. `deployApkovl` warns of that.

@@ -39,16 +39,18 @@ timeout = 180
 ```
 
 `status` asks by Server List Ping, from where pmx runs, and goes by RCON (if `rcon` holds its password) or the console where no ping comes through. `online` is
-null when nobody answers: that is not the same as nobody. The server runs when its session holds a JVM (a process `java`), or when its port is open.
+null when nobody answers: that is not the same as nobody, and `0 of 0`, as a router in front of a sleeping server says, is no answer. The server runs when its
+session holds a JVM (a process `java`), or when its port is open.
 
-Commands go by RCON if there is one, else they are typed into the session, and only after the console has answered `list`; its answers are read in the log
-(`logPath`, by default `logs/latest.log` in `serverDir`). RCON is plain text: use it where the network may hear it.
+Commands go by RCON if there is one, else they are typed into the pane that holds the JVM, whichever window is in front, and only after the console has
+answered `list`; its answers are read in the log (`logPath`, by default `logs/latest.log` in `serverDir`). RCON is plain text, its password too: use it only
+where nobody else hears the network. A message is one line of at most 1000 bytes, and arrives letter by letter, whatever tmux or a shell would make of it.
 
 `warnShutdown` tells the players several times, and returns at once when nobody plays or when the last player has left.
 
 `stopMinecraftServer` switches automatic saving off, saves, waits for the server's own word that it did (up to `timeout` seconds), stops it and waits for the
-JVM to be gone (up to `timeout` again). A JVM that stays is reported and never killed. A script that would start the server again is ended with ctrl-c once
-the JVM is gone.
+JVM to be gone (up to `timeout` again). A save that is not confirmed stops nothing. A JVM that stays is reported and never killed; automatic saving is then
+switched on again. A script that would start the server again is ended with ctrl-c once the JVM is gone.
 
 `startMinecraftServer` begins the session and waits until players can join; what the log held before does not count. An idle shell in the session gives way;
 anything else there is a failure. `op` and `deop` take plain player names only.
@@ -146,23 +148,29 @@ struct Globals {
     tmux_session: String,
     /// The server's directory; a leading `~/` is the user's home.
     #[serde(default = "server_dir")]
+    #[schemars(regex(pattern = r"^[^\x00-\x1f\x7f]+$"))]
     server_dir: String,
     /// What starts the server, run in its directory by a shell.
     #[serde(default = "start_script")]
+    #[schemars(regex(pattern = r"^[^\x00-\x1f\x7f]+$"))]
     start_script: String,
     /// The server's log; null means `logs/latest.log` in its directory.
     #[serde(default)]
+    #[schemars(regex(pattern = r"^[^\x00-\x1f\x7f]*$"))]
     log_path: Option<String>,
     /// The name that its state is kept under.
+    #[schemars(regex(pattern = r"^[^\x00-\x1f\x7f]+$"))]
     server_name: String,
     /// The RCON password (`rcon.password`); null means that the server offers no RCON.
     #[serde(default)]
     rcon: Option<Secret>,
     /// The RCON port (`rcon.port`).
     #[serde(default = "rcon_port")]
+    #[schemars(range(min = 1))]
     rcon_port: u16,
     /// The port that players connect to.
     #[serde(default = "game_port")]
+    #[schemars(range(min = 1))]
     port: u16,
 }
 

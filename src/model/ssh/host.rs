@@ -337,7 +337,7 @@ async fn there(
 
 async fn send(remote: &Remote<'_>, files: Vec<Upload>) -> Result<(), Failure> {
     remote.ctx.reporter.phase(TRANSFER_PHASE, Some(TRANSFER));
-    remote.files(remote.ctx.wire.ssh.upload(&remote.target, files, TRANSFER, &|_| {}), true).await
+    remote.files(remote.upload(files, TRANSFER), true).await
 }
 
 fn digest(files: &[LocalFile]) -> Digest {

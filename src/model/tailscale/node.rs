@@ -9,10 +9,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use crate::model::contract::{Acts, At, Call, Context, Effect, Failure, Instance, MethodRow, Outcome, PhaseRow, SpecRow, TypeRow, Writes};
-use crate::model::remote::{Remote, SshGlobals, off};
+use crate::model::contract::{
+    Acts, At, Call, Context, Effect, Failure, FailureKind, Instance, MethodRow, Outcome, PhaseRow, SpecRow, TypeRow, Writes,
+};
+use crate::model::remote::{LOOK, Remote, SshGlobals, off, tail};
 use crate::model::schema::object;
-use crate::model::wait::Wait;
+use crate::model::wait::{Wait, undeterred};
 use crate::secret::{Credential, Secret};
 use crate::value::Value;
 use crate::wire::command::Command;
@@ -33,8 +35,8 @@ authKey = '${{ vault.get("proxmox-vault", "tailscaleAuthKey") }}'
 
 `install` does nothing on a node that runs already. Else it installs the package `tailscale` where it is missing (apk or apt; Alpine has it in its
 `community` repository, Debian needs Tailscale's own), starts the daemon now and at every boot, and logs in with the key. The key travels over standard input
-into a file that only root may read and that is gone when the login ends; it stands in no command. A key that is wrong, used up or expired fails after a
-minute, where `tailscale up` by itself would wait for ever.
+into a file that only root may read and that is gone when the login ends, however it ends; it stands in no command. A key that is wrong, used up or expired
+fails after `timeout` seconds, where `tailscale up` by itself would wait for ever.
 
 Success is what the daemon says afterwards (`BackendState`), not how the command ended. A machine that an administrator must approve first is a failure that
 says so. Settings that somebody made on the node stay: where `tailscale up` asks for them to be named, nothing is reset.
@@ -47,10 +49,8 @@ const INSTALL_DEADLINE: Duration = Duration::from_secs(300);
 const DAEMON: &str = "the daemon to answer";
 const DAEMON_DEADLINE: Duration = Duration::from_secs(30);
 const LOGIN: &str = "the tailnet to let it in";
-/// How long `tailscale up` waits by itself.
-const UP_SECONDS: u64 = 60;
-/// A little more than that, for a daemon that does not keep its own deadline.
-const LOGIN_DEADLINE: Duration = Duration::from_secs(UP_SECONDS + 15);
+/// What a login gets beyond its timeout, for a `tailscale up` that does not keep its own.
+const GRACE: Duration = Duration::from_secs(5);
 const STATE: &str = "the node to run";
 const STATE_DEADLINE: Duration = Duration::from_secs(20);
 
@@ -72,7 +72,7 @@ pub static TYPE: TypeRow = TypeRow {
         phases: &[
             PhaseRow { name: INSTALL, argument: None, seconds: INSTALL_DEADLINE.as_secs() },
             PhaseRow { name: DAEMON, argument: None, seconds: DAEMON_DEADLINE.as_secs() },
-            PhaseRow { name: LOGIN, argument: None, seconds: LOGIN_DEADLINE.as_secs() },
+            PhaseRow { name: LOGIN, argument: Some("timeout"), seconds: 60 + GRACE.as_secs() },
             PhaseRow { name: STATE, argument: None, seconds: STATE_DEADLINE.as_secs() },
         ],
         run: |ctx, call| Box::pin(install(ctx, call)),
@@ -84,6 +84,14 @@ pub static TYPE: TypeRow = TypeRow {
 struct Install {
     /// An auth key of the tailnet; a secret.
     auth_key: Credential,
+    /// Seconds that the tailnet may take to let the machine in.
+    #[serde(default = "a_minute")]
+    #[schemars(range(min = 1, max = 3600))]
+    timeout: u64,
+}
+
+fn a_minute() -> u64 {
+    60
 }
 
 /// The node in its tailnet.
@@ -128,7 +136,7 @@ impl Status {
 }
 
 async fn install(ctx: &Context, call: Call) -> Result<Outcome, Failure> {
-    let (ssh, Install { auth_key }) = call.typed::<SshGlobals, _>()?;
+    let (ssh, Install { auth_key, timeout }) = call.typed::<SshGlobals, _>()?;
     let remote = ssh.remote(ctx).ok_or_else(|| off(ctx))?;
     let host = remote.target.host.clone();
     if let Some(status) = status(&remote).await?.filter(Status::runs) {
@@ -142,8 +150,8 @@ async fn install(ctx: &Context, call: Call) -> Result<Outcome, Failure> {
     if before.runs() {
         return done(Outcome::changed(format!("{host} is {} again", before.node.tailscale_ip)), &before.node);
     }
-    let told = login(&remote, key).await.map_err(Failure::maybe_acted)?;
-    let status = running(&remote, told).await.map_err(Failure::maybe_acted)?;
+    let told = login(&remote, key, timeout).await.map_err(Failure::maybe_acted)?;
+    let status = running(&remote, told, timeout).await.map_err(Failure::maybe_acted)?;
     done(Outcome::changed(format!("{host} is {} now", status.node.tailscale_ip)), &status.node)
 }
 
@@ -215,26 +223,56 @@ async fn answering(remote: &Remote<'_>) -> Result<Status, Failure> {
     }
 }
 
-/// The key comes in on standard input and stands in a file of mode 0600 while the login lasts. `trap` takes it away however that ends; a killed process leaves
-/// it in memory only, because /run is.
+/// The key comes in on standard input and stands in a file of mode 0600 while the login lasts. `trap` takes it away however that ends; where even the shell is
+/// killed, `forget` does.
 const UP: &str = "umask 077
-file=$(mktemp /run/pmx-tailscale.XXXXXX) || exit 73
-trap 'rm -f \"$file\"' EXIT
-trap 'exit 143' HUP INT TERM
-cat >\"$file\"
+file=$(mktemp FILE.XXXXXX) && trap 'rm -f \"$file\"' EXIT && trap 'exit 143' HUP INT TERM && cat >\"$file\" || exit NO_FILE
 tailscale up --timeout SECONDSs --auth-key \"file:$file\" </dev/null";
+/// How it ends when there is no place for the key.
+const NO_FILE: i32 = 73;
+
+/// Where the key stands: in memory, because /run is, and under a name of this run.
+fn file(ctx: &Context) -> String {
+    format!("/run/pmx-tailscale.{}", ctx.who.run)
+}
 
 /// Logs in, and returns what it said when it says that this came to nothing.
-async fn login(remote: &Remote<'_>, key: Secret) -> Result<Option<Failure>, Failure> {
-    remote.ctx.reporter.phase(LOGIN, Some(LOGIN_DEADLINE));
-    let mut exec = Exec::new(Command::script(UP.replace("SECONDS", &UP_SECONDS.to_string())), LOGIN_DEADLINE);
+async fn login(remote: &Remote<'_>, key: Secret, timeout: u64) -> Result<Option<Failure>, Failure> {
+    let deadline = Duration::from_secs(timeout) + GRACE;
+    remote.ctx.reporter.phase(LOGIN, Some(deadline));
+    let script = UP.replace("FILE.", &format!("{}.", file(remote.ctx))).replace("SECONDS", &timeout.to_string());
+    let mut exec = Exec::new(Command::script(script.replace("NO_FILE", &NO_FILE.to_string())), deadline);
     exec.input = Input::Secret(key);
-    let output = remote.act(exec).await?;
-    Ok((output.status != 0).then(|| remote.failed("`tailscale up`", &output)))
+    let done = remote.act(exec).await;
+    if done.as_ref().is_ok_and(|output| output.status == 0) {
+        return Ok(None);
+    }
+    forget(remote).await;
+    match done {
+        Ok(output) if output.status == NO_FILE => {
+            let message = format!("{}: the key could not be put into a file in /run", remote.target.host);
+            Err(Failure::theirs(message).tail(tail(&output)).help("it needs root there, and room in /run"))
+        }
+        Ok(output) => Ok(Some(remote.failed("`tailscale up`", &output))),
+        Err(failure) if failure.kind == FailureKind::Cancelled => Err(failure),
+        // A login that did not end in time says nothing; the daemon is asked.
+        Err(failure) => Ok(Some(failure)),
+    }
+}
+
+/// Takes the key away behind a login that was killed, whether or not the run is being cancelled.
+async fn forget(remote: &Remote<'_>) {
+    let ctx = undeterred(remote.ctx, LOOK);
+    let again = Remote { ctx: &ctx, target: remote.target.clone() };
+    let file = file(&ctx);
+    let gone = again.look(Command::script(format!("rm -f {file}.*"))).await;
+    if !gone.is_ok_and(|output| output.status == 0) {
+        ctx.reporter.warn(&format!("the key may still stand in {file}.* on {}: remove it there", remote.target.host));
+    }
 }
 
 /// The daemon's word decides: it may run although the command failed, and the other way round.
-async fn running(remote: &Remote<'_>, told: Option<Failure>) -> Result<Status, Failure> {
+async fn running(remote: &Remote<'_>, told: Option<Failure>, timeout: u64) -> Result<Status, Failure> {
     let host = &remote.target.host;
     let mut wait = Wait::begin(remote.ctx, STATE, STATE_DEADLINE, (Duration::from_millis(200), Duration::from_secs(3)));
     let last = loop {
@@ -255,13 +293,14 @@ async fn running(remote: &Remote<'_>, told: Option<Failure>) -> Result<Status, F
     let failure = match status.node.state.as_str() {
         "NeedsMachineAuth" => Failure::theirs(format!("{host}: the tailnet wants an administrator to approve this machine"))
             .help("approve it in the admin console, or use a key that is pre-approved; then run this again"),
-        "NeedsLogin" => Failure::theirs(format!("{host}: the tailnet did not let it in within {UP_SECONDS} s (state NeedsLogin)")).help(
+        "NeedsLogin" => Failure::theirs(format!("{host}: authKey opened no tailnet within {timeout} s (state NeedsLogin)")).help(
             "the key is wrong, used up or expired, or the host does not reach the tailnet's server; make a new key in the admin console",
         ),
         _ if status.expired => Failure::theirs(format!("{host}: the node's own key has expired")).help("renew it in the admin console"),
         state => Failure::theirs(format!("{host}: the node does not run (state {state})")),
     };
-    let tail = told.map(|told| told.tail).filter(|tail| !tail.is_empty()).unwrap_or(status.health);
+    let said = |told: Failure| if told.tail.is_empty() { vec![told.message] } else { told.tail };
+    let tail = told.map(said).unwrap_or(status.health);
     let asks = tail.iter().any(|line| line.contains("mentioning all non-default flags"));
     let failure = failure.tail(tail);
     Err(if asks {

@@ -32,7 +32,10 @@ containerName = "tmodloader"
 seconds = 30
 ```
 
-`status` asks the console who plays. `online` is null when the console does not answer: that is not the same as nobody.
+`status` asks the console who plays. `online` is null when the console does not answer: that is not the same as nobody. A container that does not run, or is
+not there, has no players.
+
+`say` types one line of at most 1000 bytes, letter by letter, and only into a console that has just answered: a shell that a server left behind gets nothing.
 
 `warnShutdown` tells the players that the server goes down, several times until it does, and returns at once when nobody plays or when the last player has
 left. A server that does not run, or whose VM is off, needs no warning.
@@ -100,9 +103,11 @@ struct Globals {
     ssh: SshGlobals,
     /// The container's name.
     #[serde(default = "tmodloader")]
+    #[schemars(regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"))]
     container_name: String,
     /// The port that players connect to.
     #[serde(default = "game_port")]
+    #[schemars(range(min = 1))]
     port: u16,
 }
 

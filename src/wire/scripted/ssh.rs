@@ -262,7 +262,9 @@ impl Ssh for ScriptedSsh {
                 let bytes = match upload.content {
                     Content::Bytes(bytes) => bytes,
                     Content::Secret(secret) => secret.expose().as_bytes().to_vec(),
-                    Content::File(path) => tokio::fs::read(&path).await.map_err(|e| SshError::Local(format!("{}: {e}", path.display())))?,
+                    Content::File(path) | Content::Known(path, _) => {
+                        tokio::fs::read(&path).await.map_err(|e| SshError::Local(format!("{}: {e}", path.display())))?
+                    }
                 };
                 sent += bytes.len() as u64;
                 let mut script = locked(&self.script);

@@ -1,10 +1,17 @@
 //! Real components on this machine's loopback, each started for one test in a temporary directory and ended by its process id.
 
+pub mod cell;
+pub mod cut;
 pub mod docker;
+pub mod guest;
 pub mod image;
+pub mod memory;
+pub mod minecraft;
 pub mod registry;
 pub mod sshd;
+pub mod tailnet;
 pub mod tmux;
+pub mod web;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -82,7 +82,7 @@ pub struct Sshd {
 }
 
 /// An address that no other test of this or another process uses, with a port that is free there.
-fn own_address() -> (String, u16) {
+pub fn own_address() -> (String, u16) {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = std::process::id().wrapping_mul(64).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
     let (high, last) = (number / 254, number % 254 + 1);

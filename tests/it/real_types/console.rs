@@ -1,7 +1,8 @@
 //! `terraria/server` through `docker exec … tmux` on a real engine, judged by the console's own log.
 
+use super::super::real::sshd::Sshd;
 use super::super::sandbox::Sandbox;
-use super::site::{Host, attributes, game, host, toml};
+use super::site::{Host, TERRARIA, attributes, game, host, toml};
 
 /// What the server has told its players, in order.
 fn said(host: &Host, container: &str) -> Vec<String> {
@@ -96,6 +97,66 @@ fn a_console_that_is_silent_is_not_an_empty_server() {
     signal("CONT");
     host.logs_with("frozen", "<Server> The server shuts down in 1 second");
     assert_eq!(said(&host, "frozen"), ["The server shuts down in 1 second"]);
+}
+
+#[test]
+fn what_players_write_is_no_answer() {
+    let Some(host) = host() else { return };
+    host.terraria("chatty", &["PLAYERS=Ann Bob"]);
+    let sandbox = game(&host.sshd, "none", "chatty");
+    for text in ["No players connected.", "Usage: kick <player>", "1 player connected.", "Eve (10.0.0.1:5)"] {
+        host.inject("chatty", &format!("chat {text}"));
+    }
+    host.logs_with("chatty", "<Ann> Eve");
+    sandbox.pmx(&["build", "calamityTerraria.status"]).exits(0).says("2 online: Ann, Bob");
+    sandbox.pmx(&["build", "calamityTerraria.warnShutdown", "-i", "seconds=1"]).exits(0).says("warned for 1 s");
+}
+
+#[test]
+fn a_pane_without_a_server_is_unknown_and_is_told_nothing() {
+    let Some(host) = host() else { return };
+    // The container runs, its tmux too; the server has ended and left a shell.
+    let script = "tmux new-session -d sh; while :; do sleep 1; done";
+    host.docker.run(&["run", "-d", "--network", "none", "--name", "shell", "--entrypoint", "sh", TERRARIA, "-c", script]);
+    let sandbox = game(&host.sshd, "none", "shell");
+    sandbox.pmx(&["build", "calamityTerraria.status"]).exits(0).says("nobody knows who plays");
+    let server = attributes(&sandbox, "calamityTerraria/server/server");
+    assert!(server["online"].is_null() && server["serverReady"] == false && server["serverRunning"] == true, "{server}");
+    let ran = sandbox.pmx(&["build", "calamityTerraria.say", "-i", "message=x; touch /tmp/typed"]).exits(1);
+    ran.says("does not answer, so nothing was said").says("left a shell behind");
+    assert_eq!(host.docker.run(&["exec", "shell", "sh", "-c", "ls /tmp | grep -c typed || true"]).trim(), "0");
+}
+
+#[test]
+fn arguments_that_make_no_sense_are_refused_before_anything_is_dialled() {
+    let Some(sshd) = Sshd::start() else { return };
+    let refused = |line: &str, says: &str| {
+        let sandbox = game(&sshd, "none", "talk");
+        let text = sandbox.read("definitions/calamityTerraria.toml");
+        let key = line.split(' ').next().unwrap_or_default();
+        let rest: String = text.lines().filter(|old| !old.starts_with(&format!("{key} ="))).map(|old| format!("{old}\n")).collect();
+        let sandbox = sandbox.file("definitions/calamityTerraria.toml", &format!("{rest}{line}\n"));
+        sandbox.pmx(&["build", "calamityTerraria.status"]).exits(2).says(says);
+    };
+    for name in ["\"\"", "\"-x\"", "\"a b\"", "\"a;b\"", "\"$(id)\"", "\"a\\nb\"", "\"../x\"", "7", "[\"x\"]"] {
+        refused(&format!("containerName = {name}"), "containerName");
+    }
+    for line in ["port = 0", "port = 65536", "port = \"many\"", "sshHost = 4", "sshPort = \"ssh\"", "containerNames = \"x\""] {
+        refused(line, line.split(' ').next().unwrap_or_default());
+    }
+    let sandbox = game(&sshd, "none", "talk");
+    for (method, input) in [
+        ("warnShutdown", "seconds=3601"),
+        ("warnShutdown", "seconds=-1"),
+        ("warnShutdown", "seconds=soon"),
+        ("warnShutdown", "second=1"),
+        ("say", "mesage=hi"),
+        ("status", "message=hi"),
+    ] {
+        let key = input.split('=').next().unwrap_or_default();
+        sandbox.pmx(&["build", &format!("calamityTerraria.{method}"), "-i", input]).exits(2).says(key);
+    }
+    assert!(!sshd.log().contains("Accepted publickey"), "{}", sshd.log());
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::model::contract::{Acted, Context, Failure};
-use crate::model::remote::Remote;
+use crate::model::contract::{Context, Failure};
+use crate::model::remote::{Remote, tail};
 use crate::model::wait::Wait;
 use crate::wire::command::Command;
 use crate::wire::ssh::Exec;
@@ -17,6 +17,8 @@ pub const AUTO: &str = "auto";
 
 /// A netbooted kernel has no driver for a disk that it did not boot from. One that does not exist is no failure: the disk decides.
 const LOAD: &str = r#"for module in virtio_pci virtio_scsi virtio_blk sd_mod; do modprobe "$module" || :; done"#;
+/// Writes zeros where partition tables and file systems have their marks. A partition may be smaller than that.
+const WIPE: &str = r#"for device; do head -c 1048576 /dev/zero 2>/dev/null 1<>"$device" || :; done; sync"#;
 /// Bytes other than zero at the beginning, where every partition table and file system has its mark.
 const MARKS: &str = r#"head -c 1048576 "$1" | tr -d '\000' | wc -c"#;
 
@@ -77,9 +79,8 @@ pub async fn present(remote: &Remote<'_>) -> Result<Vec<Disk>, Failure> {
 
 /// Loads the drivers and waits for the disk.
 pub async fn find(ctx: &Context, remote: &Remote<'_>, wanted: Option<&str>) -> Result<Disk, Failure> {
-    let load = Command::new("sh").args(["-c", LOAD]);
-    // A driver that is loaded already changes nothing that anybody could miss.
-    remote.act(Exec::new(load, DEADLINE)).await.map_err(|failure| Failure { acted: Acted::No, ..failure })?;
+    // Looked up rather than acted: a driver that is loaded already changes nothing that anybody could miss, and one that is not there is no news.
+    let loaded = remote.look(Command::new("sh").args(["-c", LOAD])).await?;
     let mut wait = Wait::begin(ctx, PHASE, DEADLINE, (Duration::from_millis(250), Duration::from_secs(5)));
     loop {
         let there = present(remote).await?;
@@ -99,9 +100,26 @@ pub async fn find(ctx: &Context, remote: &Remote<'_>, wanted: Option<&str>) -> R
         if !wait.again(&seen).await? {
             let what = wanted.map_or_else(|| "a disk".to_owned(), |name| format!("/dev/{name}"));
             let message = format!("{}: {what} has not appeared within {} s: {seen}", remote.target.host, wait.seconds());
-            return Err(Failure::theirs(message).help("does the VM have a disk on a virtio controller?"));
+            // Drivers that cannot be loaded are the usual reason: a netboot whose modloop is another kernel's.
+            return Err(Failure::theirs(message).help("does the VM have a disk on a virtio controller?").tail(tail(&loaded)));
         }
     }
+}
+
+/// Where the disk or a partition of it is mounted.
+pub fn mounted<'a>(mounts: &'a str, disk: &Disk) -> Option<(&'a str, &'a str)> {
+    let own =
+        |device: &str| device.strip_prefix("/dev/").is_some_and(|name| name == disk.name || disk.partitions.iter().any(|p| p == name));
+    let entries = mounts.lines().filter_map(|line| line.split_once(' '));
+    entries.filter(|(device, _)| own(device)).map(|(device, rest)| (device, rest.split(' ').next().unwrap_or_default())).next()
+}
+
+/// Takes away what is on the disk, so that nothing old can be taken for what an installer wrote.
+pub async fn wipe(remote: &Remote<'_>, disk: &Disk) -> Result<(), Failure> {
+    let parts = disk.partitions.iter().map(|name| format!("/dev/{name}"));
+    let command = Command::new("sh").args(["-c", WIPE, "sh"]).args(parts).arg(disk.path());
+    let output = remote.act(Exec::new(command, DEADLINE)).await?;
+    if output.status == 0 { Ok(()) } else { Err(remote.failed(&format!("wiping {}", disk.path()), &output).maybe_acted()) }
 }
 
 /// What is on the disk, in words; `None` when it is empty.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::model::alpine::install::disk::Disk;
 use crate::model::contract::Failure;
-use crate::model::remote::Remote;
+use crate::model::remote::{Remote, tail};
 use crate::wire::command::Command;
 use crate::wire::ssh::{Exec, Input};
 
@@ -42,6 +42,7 @@ cat >"$1/root/.ssh/authorized_keys" || exit 1
 for key in /etc/ssh/ssh_host_*; do
   [ ! -f "$key" ] || [ -e "$1$key" ] || cp -p "$key" "$1$key" || exit 1
 done
+[ -s "$1/etc/resolv.conf" ] || cp /etc/resolv.conf "$1/etc/resolv.conf" || exit 1
 chroot "$1" apk add -U qemu-guest-agent </dev/null || exit 1
 chroot "$1" rc-update add sshd default && chroot "$1" rc-update add qemu-guest-agent default"#;
 
@@ -92,7 +93,7 @@ impl<'a> Mounted<'a> {
         let words: Vec<&str> = output.stdout.split_whitespace().collect();
         let ([dir, device], 0) = (words.as_slice(), output.status) else {
             let message = format!("{}: no Alpine is on {} after the installation", remote.target.host, disk.path());
-            return Err(Failure::theirs(message).tail(crate::model::remote::tail(&output)));
+            return Err(Failure::theirs(message).tail(tail(&output)));
         };
         Ok(Self { remote, dir: (*dir).to_owned(), device: (*device).to_owned() })
     }

@@ -17,8 +17,8 @@ use crate::wire::ssh::{Exec, Input, Pinning};
 
 /// The wait for setup-alpine.
 pub const SETUP: &str = "setup-alpine";
-/// Its deadline: it downloads a system.
-pub const SETUP_DEADLINE: Duration = Duration::from_secs(900);
+/// Its deadline where nobody says another: it downloads a system.
+pub const SETUP_SECONDS: u64 = 900;
 /// For a login that pins the host key.
 const PIN: Duration = Duration::from_secs(30);
 
@@ -34,6 +34,7 @@ exit $status"#;
 struct Live {
     keys: String,
     dns: Vec<IpAddr>,
+    mounts: String,
 }
 
 /// `install(hostname, password, disk, force)`.
@@ -46,14 +47,12 @@ pub(super) async fn install(ctx: &Context, call: Call) -> Result<Outcome, Failur
     let remote = boot::reach(ctx, &globals.ssh).await?;
     let live = look(&remote).await?;
     let disk = disk::find(ctx, &remote, wanted).await?;
-    if let Some(content) = disk::content(&remote, &disk).await? {
-        if !arguments.force {
-            let message = format!("{}: {} holds {content}; nothing was erased", remote.target.host, disk.path());
-            return Err(Failure::refused(message).help("`force = true` erases it"));
-        }
-        ctx.reporter.warn(&format!("{}: {} holds {content}, which is erased now", remote.target.host, disk.path()));
-    }
+    let content = erasable(&remote, &live, &disk, arguments.force).await?;
     let text = Answers { hostname: &arguments.hostname, disk: &disk.path(), keys: &live.keys, dns: &live.dns }.text()?;
+    if let Some(content) = content {
+        ctx.reporter.warn(&format!("{}: {} holds {content}, which is erased now", remote.target.host, disk.path()));
+        disk::wipe(&remote, &disk).await?;
+    }
     set_password(&remote, arguments.password.as_ref()).await?;
     let done = set_up(&remote, &disk, &text, &live.keys, &arguments).await.map_err(Failure::maybe_acted)?;
     let host_key = pin(ctx, &remote, done.1.host_key).await;
@@ -96,6 +95,23 @@ fn allowed(ctx: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What is on the disk and may be erased; refuses what must not be.
+async fn erasable(remote: &Remote<'_>, live: &Live, disk: &Disk, force: bool) -> Result<Option<String>, Failure> {
+    let host = &remote.target.host;
+    if let Some((device, at)) = disk::mounted(&live.mounts, disk) {
+        let message = format!("{host}: {device} is mounted at {at}; nothing was erased");
+        return Err(Failure::refused(message).help(format!("`umount {at}` there first, if nothing needs it")));
+    }
+    let content = disk::content(remote, disk).await?;
+    match &content {
+        Some(content) if !force => {
+            let message = format!("{host}: {} holds {content}; nothing was erased", disk.path());
+            Err(Failure::refused(message).help("`force = true` erases it"))
+        }
+        _ => Ok(content),
+    }
+}
+
 /// The file system of `/`, by a `/proc/mounts`: device and kind. What was mounted last is what is there.
 fn root(mounts: &str) -> Option<(&str, &str)> {
     let entries = mounts.lines().map(|line| line.split(' ').collect::<Vec<&str>>());
@@ -133,7 +149,7 @@ async fn look(remote: &Remote<'_>) -> Result<Live, Failure> {
         .help("the overlay or the kernel's ssh_key= brings them"));
     }
     let dns = answers::name_servers(&read("/etc/resolv.conf").await?.unwrap_or_default());
-    Ok(Live { keys: keys.join("\n") + "\n", dns })
+    Ok(Live { keys: keys.join("\n") + "\n", dns, mounts })
 }
 
 /// Sets or closes root's password on the running system, whose shadow file the installer copies. `*` rather than `!`: sshd keeps locked users out
@@ -141,7 +157,8 @@ async fn look(remote: &Remote<'_>) -> Result<Live, Failure> {
 async fn set_password(remote: &Remote<'_>, password: Option<&Secret>) -> Result<(), Failure> {
     let line = |text: &str| Secret::new(format!("root:{text}\n"), Origin::Computed);
     let (command, input) = match password {
-        Some(password) => (Command::new("chpasswd"), line(password.expose())),
+        // Without a name the method is whatever the host's busybox was built with, which may be DES: eight characters of the password.
+        Some(password) => (Command::new("chpasswd").args(["-c", "SHA512"]), line(password.expose())),
         None => (Command::new("chpasswd").arg("-e"), line("*")),
     };
     let output = remote.act(Exec { input: Input::Secret(input), ..Exec::new(command, LOOK) }).await?;
@@ -150,12 +167,14 @@ async fn set_password(remote: &Remote<'_>, password: Option<&Secret>) -> Result<
 
 /// Runs the installer, completes what it made and proves it. The partition of the root, and what was found there.
 async fn set_up(remote: &Remote<'_>, disk: &Disk, answers: &str, keys: &str, wanted: &Install) -> Result<(String, Found), Failure> {
-    remote.ctx.reporter.phase(SETUP, Some(SETUP_DEADLINE));
+    let deadline = Duration::from_secs(wanted.timeout);
+    remote.ctx.reporter.phase(SETUP, Some(deadline));
     let command = Command::new("sh").args(["-c", SETUP_SCRIPT, "sh"]).arg(disk.path());
-    let exec = Exec { input: Input::Bytes(answers.as_bytes().to_vec()), ..Exec::new(command, SETUP_DEADLINE) };
-    let output = remote.act(exec).await?;
+    let exec = Exec { input: Input::Bytes(answers.as_bytes().to_vec()), name: Some(SETUP), ..Exec::new(command, deadline) };
+    let half = |failure: Failure| failure.help("the disk may be half installed: `force = true` begins anew");
+    let output = remote.act(exec).await.map_err(half)?;
     if output.status != 0 {
-        return Err(remote.failed("setup-alpine", &output).help("the disk may be half installed: `force = true` begins anew"));
+        return Err(half(remote.failed(SETUP, &output)));
     }
     let there = disk::present(remote).await?;
     let made = there.into_iter().find(|now| now.name == disk.name).unwrap_or_else(|| disk.clone());

@@ -62,7 +62,7 @@ fn ready() -> ScriptedSsh {
 /// Up to the end of setup-alpine.
 fn set_up() -> ScriptedSsh {
     let ssh = ready().expect("cat /proc/partitions", EMPTY).expect("sh -c *head -c 1048576* /dev/sda", "0\n");
-    let ssh = ssh.expect("chpasswd", "").with_stdin(&format!("root:{PASSWORD}\n"));
+    let ssh = ssh.expect("chpasswd -c SHA512", "").with_stdin(&format!("root:{PASSWORD}\n"));
     ssh.expect("sh -c *setup-alpine -e -f* /dev/sda", "Installation is complete. Please reboot.\n")
 }
 
@@ -235,13 +235,26 @@ async fn a_disk_that_holds_something_is_erased_with_force_only() {
         assert_eq!(failure.message, format!("10.0.0.200: /dev/sda holds {holds}; nothing was erased"));
         assert_eq!((failure.kind, failure.acted), (FailureKind::Refused, Acted::No));
     }
-    let ssh = parts().expect("chpasswd", "").expect_output("sh -c *setup-alpine*", 1, "", "ERROR: no space\n");
+    let ssh = parts()
+        .expect("sh -c *head -c 1048576 /dev/zero* /dev/sda1 /dev/sda2 /dev/sda3 /dev/sda", "")
+        .expect("chpasswd -c SHA512", "")
+        .expect_output("sh -c *setup-alpine*", 1, "", "ERROR: no space\n");
     let forced = scene(ssh);
     let arguments = json!({"hostname": "fresh", "password": PASSWORD, "force": true});
     let failure = forced.call("alpine/install", "install", globals(), arguments).await.unwrap_err();
     assert_eq!((failure.message.as_str(), failure.acted), ("10.0.0.200: setup-alpine ended with exit code 1", Acted::Maybe));
     assert_eq!(failure.tail, ["ERROR: no space"]);
     assert!(forced.told.has("warn 10.0.0.200: /dev/sda holds the partitions sda1, sda2, sda3, which is erased now"));
+}
+
+#[tokio::test]
+async fn a_mounted_disk_is_never_erased() {
+    let mounts = format!("{MEMORY}/dev/sda10 /media/other xfs rw 0 0\n/dev/sda1 /media/sda1 vfat ro 0 0\n");
+    let ssh = live(&mounts, KEYS).expect("cat /etc/resolv.conf", "").expect("sh -c *modprobe*", "").expect("cat /proc/partitions", PARTED);
+    let arguments = json!({"hostname": "fresh", "password": PASSWORD, "force": true});
+    let failure = scene(ssh).call("alpine/install", "install", globals(), arguments).await.unwrap_err();
+    assert_eq!(failure.message, "10.0.0.200: /dev/sda1 is mounted at /media/sda1; nothing was erased");
+    assert_eq!((failure.kind, failure.acted), (FailureKind::Refused, Acted::No));
 }
 
 #[tokio::test]
@@ -302,7 +315,7 @@ async fn another_key_on_the_disk_is_not_pinned() {
 
 #[tokio::test]
 async fn a_cancelled_installation_may_have_acted() {
-    let ssh = ready().expect("cat /proc/partitions", EMPTY).expect("sh -c *head -c*", "0\n").expect("chpasswd", "");
+    let ssh = ready().expect("cat /proc/partitions", EMPTY).expect("sh -c *head -c*", "0\n").expect("chpasswd -c SHA512", "");
     let scene = scene(ssh);
     scene.told.cancel_at("phase setup-alpine");
     let failure = scene.call("alpine/install", "install", globals(), arguments()).await.unwrap_err();

@@ -1,5 +1,6 @@
 //! `deployApkovl`: package, leave out what must not be shared, compare, replace, and fetch it as the machines will.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -10,11 +11,11 @@ use crate::model::alpine::overlay::archive::{Shared, share};
 use crate::model::alpine::overlay::{Deploy, Globals, Overlay};
 use crate::model::contract::{Call, Context, Failure, Outcome};
 use crate::model::local::sha256;
-use crate::model::remote::{Remote, tail};
+use crate::model::remote::{LOOK, Remote, tail};
 use crate::value::Value;
 use crate::wire::command::Command;
 use crate::wire::percent;
-use crate::wire::ssh::{Content, Exec, Pinning, RemoteFile, Target, Upload};
+use crate::wire::ssh::{Content, Exec, Pinning, RemoteFile, Target, Upload, beside};
 
 /// The wait for the package.
 pub const PACKAGE: &str = "lbu package";
@@ -43,6 +44,9 @@ const WHOLE: &str = "what was served before is served still: a new overlay takes
 const PACKAGE_SCRIPT: &str = r#"{ lbu package - || echo "pmx: lbu package ended with exit code $?" >&2; } | base64"#;
 /// What a machine of that network gets; the reason of a refusal is on standard error.
 const FETCH: &str = r#"wget -q -T 30 -O - "$1" | sha256sum"#;
+
+/// Removes the files whose names begin so.
+const SWEEP: &str = r#"for file in "$1"*; do [ ! -f "$file" ] || rm -f "$file" || exit 1; done"#;
 
 /// `deployApkovl(tftpHost, tftpPath)`.
 pub(super) async fn deploy(ctx: &Context, call: Call) -> Result<Outcome, Failure> {
@@ -77,9 +81,17 @@ pub(super) async fn deploy(ctx: &Context, call: Call) -> Result<Outcome, Failure
 }
 
 fn check_host(host: &str) -> Result<&str, Failure> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || ".:-_".contains(c);
-    let good = !host.is_empty() && !host.starts_with('-') && host.chars().all(plain);
-    if good { Ok(host) } else { Err(Failure::yours(format!("`{host}` is no address and no name of a host"))) }
+    let plain = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+    let name = !host.is_empty() && !host.starts_with('-') && host.chars().all(plain);
+    if name || host.parse::<IpAddr>().is_ok() {
+        return Ok(host);
+    }
+    let failure = Failure::yours(format!("`{host}` is no address and no name of a host"));
+    if host.contains([':', '/']) {
+        Err(failure.help("the address alone: the overlay is served over HTTP at port 80"))
+    } else {
+        Err(failure)
+    }
 }
 
 fn check_path(path: &str) -> Result<String, Failure> {
@@ -135,14 +147,37 @@ async fn put(server: &Remote<'_>, path: &str, bytes: Vec<u8>, digest: &str) -> R
         return Ok(false);
     }
     server.ctx.reporter.phase(TRANSFER, Some(DEADLINE));
+    sweep(server, path).await?;
     let file = Upload { content: Content::Bytes(bytes), dest: path.to_owned(), mode: MODE };
-    let uploaded = server.files(server.ctx.wire.ssh.upload(&server.target, vec![file], DEADLINE, &|_| {}), true).await;
-    uploaded.map_err(|failure| Failure { help: failure.help.or(Some(WHOLE.to_owned())), ..failure })?;
+    if let Err(failure) = server.files(server.upload(vec![file], DEADLINE), true).await {
+        return Err(with_room(server, path, failure).await);
+    }
     if !fits(server.file(path).await.map_err(Failure::maybe_acted)?) {
         let message = format!("{}:{path} was written, but reads differently afterwards", server.target.host);
         return Err(Failure::theirs(message).maybe_acted());
     }
     Ok(true)
+}
+
+/// Removes what earlier tries left beside the file when their connections were cut. This run alone writes there: the file is its place.
+async fn sweep(server: &Remote<'_>, path: &str) -> Result<(), Failure> {
+    let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let command = Command::new("sh").args(["-c", SWEEP, "sh"]).arg(format!("{dir}/{}", beside(name)));
+    let output = server.act(Exec::new(command, LOOK)).await?;
+    if output.status == 0 { Ok(()) } else { Err(server.failed("removing what an earlier try left", &output)) }
+}
+
+/// SFTP calls a full disk no more than a failure: what room there is goes along.
+async fn with_room(server: &Remote<'_>, path: &str, failure: Failure) -> Failure {
+    let dir = path.rsplit_once('/').map_or("/", |(dir, _)| dir);
+    let Ok(output) = server.look(Command::new("df").args(["-Pk", &format!("{dir}/")])).await else {
+        return Failure { help: failure.help.or(Some(WHOLE.to_owned())), ..failure };
+    };
+    let free = output.stdout.lines().nth(1).and_then(|line| line.split_whitespace().nth(3)).and_then(|free| free.parse::<u64>().ok());
+    match free {
+        Some(free) if failure.help.is_none() => failure.help(format!("{free} KiB are free in {dir}; {WHOLE}")),
+        _ => Failure { help: failure.help.or(Some(WHOLE.to_owned())), ..failure },
+    }
 }
 
 /// The addresses under which a server may serve a file: its document root is one of the file's directories. The deepest directory is the least likely.

@@ -132,13 +132,14 @@ fn seen(bytes: &[u8], mode: &str) -> String {
 }
 
 const LOOK: &str = "if [ -f /srv/http/alpine/alpine.apkovl.tar.gz ]; *";
+const SWEEP: &str = "sh -c *rm -f* /srv/http/alpine/.alpine.apkovl.tar.gz.pmx-";
 const FETCH: &str = "sh -c *wget*sha256sum* http://10.0.0.191/alpine/alpine.apkovl.tar.gz";
 
 #[tokio::test]
 async fn the_overlay_travels_once_and_is_fetched_as_machines_do() {
     let shared = share(&package()).unwrap().bytes;
     let digest = sha256(&shared);
-    let ssh = packaged().on("10.0.0.191").expect(LOOK, "").expect(LOOK, &seen(&shared, "644"));
+    let ssh = packaged().on("10.0.0.191").expect(LOOK, "").expect(SWEEP, "").expect(LOOK, &seen(&shared, "644"));
     let scene = Scene::ssh(ssh.on("10.0.0.109").expect(FETCH, &format!("{digest}  -\n")));
     let first = scene.call("alpine/overlay", "deployApkovl", globals(), arguments()).await.unwrap();
     let state = json!({
@@ -191,7 +192,7 @@ async fn an_overlay_that_is_not_served_is_a_failure() {
         let ssh = ssh.on("10.0.0.109").expect_output(FETCH, 0, &none, "wget: can't connect to remote host: Connection refused\n");
         ssh.expect("sh -c *wget*", "1234  -\n").always("sh -c *wget*", &none)
     };
-    let placed = packaged().on("10.0.0.191").expect(LOOK, "").expect(LOOK, &seen(&shared, "644"));
+    let placed = packaged().on("10.0.0.191").expect(LOOK, "").expect(SWEEP, "").expect(LOOK, &seen(&shared, "644"));
     let failure = Scene::ssh(refused(placed)).call("alpine/overlay", "deployApkovl", globals(), arguments()).await.unwrap_err();
     assert_eq!(failure.acted, Acted::Maybe);
     assert!(failure.message.ends_with("10.0.0.191 does not serve it over HTTP"), "{}", failure.message);
@@ -225,10 +226,15 @@ async fn a_package_that_fails_leaves_the_server_alone() {
 #[tokio::test]
 async fn an_upload_that_breaks_may_have_acted_and_is_told() {
     let error = SshError::File { host: "root@10.0.0.191:22".into(), path: PATH.into(), cause: "No space left on device".into() };
-    let ssh = packaged().on("10.0.0.191").expect(LOOK, "").failing("upload", error);
+    let ssh = packaged().on("10.0.0.191").expect(LOOK, "").expect(SWEEP, "").failing("upload", error);
+    let room = "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/vda1 9000 8988 12 100% /srv\n";
+    let ssh = ssh.expect("df -Pk /srv/http/alpine/", room);
     let failure = Scene::ssh(ssh).call("alpine/overlay", "deployApkovl", globals(), arguments()).await.unwrap_err();
     assert!(failure.message.contains("No space left on device"), "{}", failure.message);
-    let ssh = packaged().on("10.0.0.191").expect(LOOK, "").expect(LOOK, &seen(b"something else", "644"));
+    let help = failure.help.unwrap_or_default();
+    assert!(help.starts_with("12 KiB are free in /srv/http/alpine; what was served before is served still"), "{help}");
+    assert_eq!(failure.acted, Acted::Maybe);
+    let ssh = packaged().on("10.0.0.191").expect(LOOK, "").expect(SWEEP, "").expect(LOOK, &seen(b"something else", "644"));
     let failure = Scene::ssh(ssh).call("alpine/overlay", "deployApkovl", globals(), arguments()).await.unwrap_err();
     assert!(failure.message.ends_with("was written, but reads differently afterwards"), "{}", failure.message);
 }
@@ -241,6 +247,8 @@ async fn hostile_and_absent_arguments_are_refused() {
         with("-oProxyCommand=reboot", "/x"),
         with("a b", "/x"),
         with("a;reboot", "/x"),
+        with("10.0.0.191:8080", "/x"),
+        with("http://10.0.0.191", "/x"),
         with("10.0.0.191", "relative"),
         with("10.0.0.191", ""),
         with("10.0.0.191", "/srv/../etc"),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::console::{Audience, check};
+use crate::model::console::{Audience, one_line};
 use crate::model::contract::{Context, Failure, FailureKind};
 use crate::model::minecraft::server::ping::{PingError, ping};
 use crate::model::minecraft::server::rcon::{Door, RconError, run};
@@ -76,15 +76,23 @@ impl<'a> Console<'a> {
     /// Gives commands and asks who plays behind them. `None` when nobody answers in time; then nothing but `list` was typed into whatever is there, unless
     /// it is known to be a console.
     pub async fn ask(&self, seen: &Seen, commands: &[&str]) -> Result<Option<Answer>, Failure> {
-        commands.iter().try_for_each(|command| check(command))?;
-        if let Some(answer) = self.by_rcon(commands, DEADLINE).await? {
-            return Ok(Some(answer));
+        commands.iter().try_for_each(|command| one_line(command))?;
+        match self.by_rcon(commands, DEADLINE).await? {
+            Some(Some(answer)) => return Ok(Some(answer)),
+            // Given once is enough.
+            Some(None) if !commands.is_empty() => {
+                let message = format!(
+                    "{}: the server took `{}` by RCON, but tells nobody who plays",
+                    self.remote().target.host,
+                    commands.join("`, `")
+                );
+                return Err(Failure::theirs(message).maybe_acted().help("a plugin answers `list` in words of its own"));
+            }
+            Some(None) | None => {}
         }
-        if seen.jvm().is_none() {
-            return Ok(None);
-        }
+        let Some(jvm) = seen.jvm() else { return Ok(None) };
         let (before, lines) = (self.session.mark().await?, [commands, &["list"]].concat());
-        self.session.type_lines(&lines).await?;
+        self.session.type_lines(&jvm, &lines).await?;
         let mut wait = Wait::begin(self.remote().ctx, PHASE, DEADLINE, (Duration::from_millis(100), Duration::from_secs(1)));
         while wait.again("the console has not answered yet").await? {
             let text = self.session.since(&before).await?;
@@ -95,12 +103,12 @@ impl<'a> Console<'a> {
         Ok(None)
     }
 
-    /// The same by RCON; `None` when there is none.
-    pub async fn by_rcon(&self, commands: &[&str], deadline: Duration) -> Result<Option<Answer>, Failure> {
+    /// The same by RCON; `None` when there is none, and no answer in it when the server took the commands and told nothing that makes sense.
+    pub async fn by_rcon(&self, commands: &[&str], deadline: Duration) -> Result<Option<Option<Answer>>, Failure> {
         let Some(password) = &self.globals.rcon else { return Ok(None) };
         let door = Door { host: &self.remote().target.host, port: self.globals.rcon_port, password };
         match run(self.remote().ctx, &door, &[commands, &["list"]].concat(), deadline).await {
-            Ok(answers) => Ok(read(&answers.join("\n"))),
+            Ok(answers) => Ok(Some(read(&answers.join("\n")))),
             Err(RconError::Absent) => Ok(None),
             Err(RconError::Failed(failure)) => Err(failure),
         }
@@ -124,7 +132,8 @@ impl Audience for Console<'_> {
         if self.by_rcon(&[&line], DEADLINE).await?.is_some() {
             return Ok(());
         }
-        self.session.type_lines(&[&line]).await
+        let jvm = self.session.look().await?.jvm().ok_or_else(|| self.silent(" any more"))?;
+        self.session.type_lines(&jvm, &[&line]).await
     }
     async fn present(&self) -> Result<Option<Players>, Failure> {
         match self.ping().await {
@@ -142,11 +151,13 @@ fn read(text: &str) -> Option<Answer> {
     let lines: Vec<&str> = text.lines().map(message).collect();
     let at = lines.iter().position(|line| line.starts_with("There are "))?;
     let rest = lines[at].strip_prefix("There are ")?;
-    let (counts, names) = rest.split_once("online:")?;
+    let (counts, names) = rest.split_once("online")?;
+    // Plugins that say it in a sentence name nobody in it.
+    let (listed, names) = (names.starts_with(':'), names.trim_start_matches([':', '.']));
     let numbers: Vec<u32> = counts.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok()).collect();
     let (online, max) = (*numbers.first()?, numbers.get(1).copied());
     // Servers before 1.13 put the names on a line of their own.
-    let names = if names.trim().is_empty() && online > 0 { lines.get(at + 1)? } else { names };
+    let names = if listed && names.trim().is_empty() && online > 0 { lines.get(at + 1)? } else { names };
     let names: Vec<String> = names.split(", ").map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
     let said = lines[..at].iter().filter(|line| !line.is_empty()).map(|line| (*line).to_owned());
     Some(Answer { lines: said.collect(), players: Players { online, max, names, version: None } })
@@ -167,6 +178,10 @@ mod tests {
         let old = "[12:00:02] [Server thread/INFO]: There are 1/20 players online:\n[12:00:02] [Server thread/INFO]: Keeb\n";
         assert_eq!(read(old).unwrap().players.names, ["Keeb"]);
         assert_eq!(read(old.lines().next().unwrap()), None, "the names are still to come");
+        let sentence = read("[12:00:02 INFO]: There are 3 out of maximum 20 players online.\n[12:00:02 INFO]: default: Keeb, Sable, Eve\n")
+            .unwrap()
+            .players;
+        assert_eq!((sentence.online, sentence.max, sentence.names.len()), (3, Some(20), 0));
         assert_eq!(read("sh: 1: list: not found\n"), None);
         assert_eq!(read("[12:00:02 INFO]: There are 0 of a max of 20 players online: ").unwrap().players.online, 0);
     }

@@ -54,7 +54,8 @@ pub async fn start(ctx: &Context, call: Call) -> Result<Outcome, Failure> {
     } else {
         launch(&console, &seen).await?;
     }
-    let server = ready(&console, &mark, Duration::from_secs(timeout)).await.map_err(Failure::maybe_acted)?;
+    let begun = seen.jvm().is_none();
+    let server = ready(&console, (&mark, begun), Duration::from_secs(timeout)).await.map_err(Failure::maybe_acted)?;
     done(Outcome::changed(format!("started {}: {}", globals.server_name, server.summary())), &globals, &server)
 }
 
@@ -72,21 +73,23 @@ async fn launch(console: &Console<'_>, seen: &Seen) -> Result<(), Failure> {
     console.session.begin().await
 }
 
-async fn ready(console: &Console<'_>, mark: &Mark, deadline: Duration) -> Result<Server, Failure> {
+/// Waits until players can join. A server that pmx did not begin may have logged before the mark that it is done, so it is asked each time.
+async fn ready(console: &Console<'_>, (mark, begun): (&Mark, bool), deadline: Duration) -> Result<Server, Failure> {
     let (session, ctx) = (&console.session, console.session.remote.ctx);
     let host = &session.remote.target.host;
     let mut wait = Wait::begin(ctx, READY, deadline, PERIOD);
-    let mut last = String::from("nothing in its log yet");
+    let (mut last, mut quiet) = (String::from("nothing in its log yet"), false);
     while wait.again(&last).await? {
         if let Ok(players) = console.ping().await {
             return Ok(Server::up(Some(&players)));
         }
         let (seen, log) = (session.look().await?, session.since(mark).await?);
-        if !seen.session() || seen.idle() {
+        // A start script run by `sh start.sh` looks like a shell that waits for a moment, before it begins the server.
+        if !seen.session() || (seen.idle() && std::mem::replace(&mut quiet, true)) {
             return Err(Failure::theirs(format!("{host}: the server ended while it started")).tail(tail(&log)));
         }
         // The ping may be switched off, or be out of reach from here.
-        if log.lines().any(|line| is_done(message(line)))
+        if (!begun || log.lines().any(|line| is_done(message(line))))
             && let Some(answer) = console.ask(&seen, &[]).await?
         {
             return Ok(Server::up(Some(&answer.players)));
@@ -127,10 +130,11 @@ pub async fn stop(ctx: &Context, call: Call) -> Result<Outcome, Failure> {
             return Err(Failure::theirs(message).help("it was started by other means; stop it by those, or set tmuxSession"));
         }
         // Between two servers of a script that restarts them: without its end the next one comes.
-        let looping = seen.session() && !seen.idle();
-        if looping {
-            settle(&console, None).await?;
-        }
+        let looping = match seen.busy()[..] {
+            [] => false,
+            [pane] => settle(&console, pane.pid, None).await.map(|()| true)?,
+            _ => return Err(Failure::theirs(unsettled(&console, &seen)).help("which of them is the start script? end it by hand")),
+        };
         let outcome = if looping {
             Outcome::changed("ended a start script that had no server")
         } else {
@@ -142,22 +146,30 @@ pub async fn stop(ctx: &Context, call: Call) -> Result<Outcome, Failure> {
     if console.ask(&seen, &[]).await?.is_none() {
         return Err(console.silent(": its world cannot be saved, so it was not stopped"));
     }
-    save(&console, deadline).await.map_err(Failure::maybe_acted)?;
-    give(&console, "stop").await.map_err(Failure::maybe_acted)?;
-    gone(&console, &jvm, (&mark, deadline)).await.map_err(Failure::maybe_acted)?;
-    settle(&console, Some(&jvm)).await.map_err(Failure::maybe_acted)?;
+    save(&console, &jvm, deadline).await.map_err(Failure::maybe_acted)?;
+    end(&console, &jvm, (&mark, deadline)).await.map_err(Failure::maybe_acted)?;
+    settle(&console, jvm.pane.pid, Some(&jvm)).await.map_err(Failure::maybe_acted)?;
     done(Outcome::changed(format!("saved and stopped {}", globals.server_name)), &globals, &down)
 }
 
-async fn give(console: &Console<'_>, command: &str) -> Result<(), Failure> {
-    console.session.type_lines(&[command]).await
+/// Tells a server that has saved to end, and waits until it has. One that does not goes on with its saving switched on, if it goes on at all.
+async fn end(console: &Console<'_>, jvm: &Jvm, limit: (&Mark, Duration)) -> Result<(), Failure> {
+    let ended = async {
+        console.session.type_lines(jvm, &["stop"]).await?;
+        gone(console, jvm, limit).await
+    };
+    let ended = ended.await;
+    if ended.is_err() {
+        console.session.insist(jvm, "save-on").await;
+    }
+    ended
 }
 
 /// Saves the world and waits for the server's word on it. Saving is switched on again when that does not come: the server plays on.
-async fn save(console: &Console<'_>, deadline: Duration) -> Result<(), Failure> {
-    let saved = saved(console, deadline).await;
+async fn save(console: &Console<'_>, jvm: &Jvm, deadline: Duration) -> Result<(), Failure> {
+    let saved = saved(console, jvm, deadline).await;
     if !matches!(saved, Ok(true)) {
-        console.session.insist("save-on").await;
+        console.session.insist(jvm, "save-on").await;
     }
     if saved? {
         return Ok(());
@@ -170,10 +182,10 @@ async fn save(console: &Console<'_>, deadline: Duration) -> Result<(), Failure> 
     .help("it runs on, and saves by itself as before"))
 }
 
-async fn saved(console: &Console<'_>, deadline: Duration) -> Result<bool, Failure> {
+async fn saved(console: &Console<'_>, jvm: &Jvm, deadline: Duration) -> Result<bool, Failure> {
     let mark = console.session.mark().await?;
     let mut wait = Wait::begin(console.session.remote.ctx, SAVED, deadline, (Duration::from_millis(200), Duration::from_secs(2)));
-    console.session.type_lines(&["save-off", "save-all flush"]).await?;
+    console.session.type_lines(jvm, &["save-off", "save-all flush"]).await?;
     while wait.again("the server has not said so").await? {
         let log = console.session.since(&mark).await?;
         // The second is what servers before 1.13 say.
@@ -189,7 +201,7 @@ async fn gone(console: &Console<'_>, jvm: &Jvm, (mark, deadline): (&Mark, Durati
     let session = &console.session;
     let mut wait = Wait::begin(session.remote.ctx, ENDED, deadline, PERIOD);
     while wait.again(&format!("process {} still runs", jvm.pid)).await? {
-        if session.look().await?.jvm().as_ref() != Some(jvm) {
+        if session.look().await?.only(jvm.pane.pid).jvm().is_none_or(|now| !now.is(jvm)) {
             return Ok(());
         }
     }
@@ -202,35 +214,33 @@ async fn gone(console: &Console<'_>, jvm: &Jvm, (mark, deadline): (&Mark, Durati
     Err(Failure::theirs(message).tail(tail(&log)).help("its world was saved before; look what it does, and end it by hand when it hangs"))
 }
 
-/// Waits until nothing but an idle shell is left, and ends a script that would start the server again.
-async fn settle(console: &Console<'_>, stopped: Option<&Jvm>) -> Result<(), Failure> {
+/// Waits until nothing but an idle shell is left in a pane, and ends a script there that would start the server again.
+async fn settle(console: &Console<'_>, pane: u32, stopped: Option<&Jvm>) -> Result<(), Failure> {
     let session = &console.session;
     let mut wait = Wait::begin(session.remote.ctx, SETTLED, SETTLE, (Duration::from_millis(300), Duration::from_secs(2)));
     let mut pressed = false;
     loop {
-        let seen = session.look().await?;
-        if let Some(jvm) = seen.jvm().filter(|jvm| Some(jvm) != stopped) {
+        let seen = session.look().await?.only(pane);
+        if let Some(jvm) = seen.jvm().filter(|jvm| stopped.is_none_or(|stopped| !jvm.is(stopped))) {
             let message =
                 format!("{}: the server came back (process {}): its start script restarts it", session.remote.target.host, jvm.pid);
             return Err(
                 Failure::theirs(message).help("switch the script's restart off, such as ATM10_RESTART=false in packs of All the Mods")
             );
         }
-        if !seen.session() || seen.idle() {
-            return Ok(());
-        }
+        let busy = seen.busy();
+        let [script] = busy[..] else { return Ok(()) };
         if !pressed && (stopped.is_none() || wait.lasted() >= PATIENCE) {
-            session.interrupt().await?;
+            session.interrupt(script).await?;
             pressed = true;
         }
         if !wait.again(&seen.programs()).await? {
-            let message = format!(
-                "{}: the server has ended, but {} still runs in the tmux session `{}`",
-                session.remote.target.host,
-                seen.programs(),
-                session.name()
-            );
-            return Err(Failure::theirs(message).help("it may start the server again: end it by hand"));
+            return Err(Failure::theirs(unsettled(console, &seen)).help("it may start the server again: end it by hand"));
         }
     }
+}
+
+fn unsettled(console: &Console<'_>, seen: &Seen) -> String {
+    let (session, programs) = (&console.session, seen.programs());
+    format!("{}: no server runs, but {programs} still does in the tmux session `{}`", session.remote.target.host, session.name())
 }

@@ -86,6 +86,10 @@ fn read(json: &Json) -> Option<Players> {
     let sample = players.get("sample").and_then(Json::as_array).into_iter().flatten();
     // Plugins write advertisements into the sample, and hidden players stand there as `Anonymous Player`.
     let names = sample.filter_map(|row| row.get("name")?.as_str()).filter(|name| plausible(name)).map(str::to_owned);
+    // What answers for a server that sleeps, a router in front of it, says `0 of 0`: nobody could join that.
+    if count("max") == Some(0) {
+        return None;
+    }
     let version = json.pointer("/version/name").and_then(Json::as_str).map(str::to_owned);
     Some(Players { online: count("online")?, max: count("max"), names: names.collect(), version })
 }
@@ -156,5 +160,6 @@ mod tests {
         assert_eq!((players.online, players.max, players.names), (4, Some(20), vec!["Keeb".to_owned(), ".Bed".to_owned()]));
         assert_eq!(read(&serde_json::json!({"players": {"max": 1}})), None, "unknown is not nobody");
         assert_eq!(read(&serde_json::json!({"description": "asleep"})), None);
+        assert_eq!(read(&serde_json::json!({"players": {"max": 0, "online": 0}})), None, "a router answers while the server sleeps");
     }
 }

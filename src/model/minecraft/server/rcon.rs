@@ -66,16 +66,24 @@ pub async fn run(ctx: &Context, door: &Door<'_>, commands: &[&str], deadline: Du
 /// Vanilla drops the second of two packets that arrive together, so the fence is sent when the answer has begun.
 async fn answer(line: &mut Line, id: i32, command: &str) -> Result<String, TcpError> {
     line.send(id, COMMAND, command).await?;
-    let mut text = line.receive().await?.body;
+    let first = line.receive().await?;
+    if first.id != id {
+        return Err(broken("the answer is to another command"));
+    }
+    let mut text = first.body;
     line.send(id + 1, FENCE, "").await?;
     for _ in 0..MOST_PIECES {
         let packet = line.receive().await?;
-        if packet.id != id {
-            break;
+        if packet.id == id + 1 {
+            return Ok(String::from_utf8_lossy(&text).into_owned());
         }
         text.extend_from_slice(&packet.body);
     }
-    Ok(String::from_utf8_lossy(&text).into_owned())
+    Err(broken("the answer has no end"))
+}
+
+fn broken(cause: &str) -> TcpError {
+    TcpError::Broken { address: "RCON".to_owned(), cause: cause.to_owned() }
 }
 
 struct Line {
@@ -95,7 +103,6 @@ impl Line {
     }
 
     async fn receive(&mut self) -> Result<Packet, TcpError> {
-        let broken = |cause: &str| TcpError::Broken { address: "RCON".to_owned(), cause: cause.to_owned() };
         loop {
             if let Some(length) = word(&self.held, 0) {
                 let length = usize::try_from(length).ok().filter(|length| (10..=LARGEST_PIECE).contains(length));

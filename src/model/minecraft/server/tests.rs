@@ -11,11 +11,12 @@ const GAME: &str = "10.0.0.8:25565";
 const LOOK: &str = "panes=$(tmux list-panes -s -t '=mons:' *grep -qs ':63DD *";
 const MARK: &str = "stat -L -c '%i %s' ~/mons/logs/latest.log 2>/dev/null || true";
 const SINCE: &str = "set -- $(stat -L -c '%i %s' ~/mons/logs/latest.log *[ \"${1:-}\" = 7 ] && [ \"${2:-0}\" -ge 100 ] && *";
-const RUNS: &str = "pane 40 sh\nprocess 40 (startserver.sh) S 1 40 40 34816 42 4194304 1 0 0 0 0 0 0 0 20 0 1 0 400 0\n\
+const RUNS: &str = "pane 0.0 40 sh\nprocess 40 (startserver.sh) S 1 40 40 34816 42 4194304 1 0 0 0 0 0 0 0 20 0 1 0 400 0\n\
                     process 42 (java) S 40 40 40 34816 42 4194304 1 0 0 0 0 0 0 0 20 0 1 0 420 0\nlistening\n";
-const LOOPS: &str = "pane 40 sh\nprocess 40 (startserver.sh) S 1 40 40 34816 42 4194304 1 0 0 0 0 0 0 0 20 0 1 0 400 0\n\
+const LOOPS: &str = "pane 0.0 40 sh\nprocess 40 (startserver.sh) S 1 40 40 34816 42 4194304 1 0 0 0 0 0 0 0 20 0 1 0 400 0\n\
                      process 43 (sleep) S 40 40 40 34816 42 4194304 1 0 0 0 0 0 0 0 20 0 1 0 430 0\n";
-const IDLE: &str = "pane 40 bash\nprocess 40 (bash) S 1 40 40 34816 40 4194304 1 0 0 0 0 0 0 0 20 0 1 0 400 0\n";
+const IDLE: &str = "pane 0.0 40 bash\nprocess 40 (bash) S 1 40 40 34816 40 4194304 1 0 0 0 0 0 0 0 20 0 1 0 400 0\n";
+const ALIVE: &str = "grep -qs '^42 (java) ' /proc/42/stat || exit 75\n";
 const NOTHING: &str = "\n";
 
 fn globals() -> Json {
@@ -63,8 +64,8 @@ impl Script for ScriptedSsh {
     fn types(self, lines: &[&str]) -> Self {
         let quoted =
             |line: &&str| if line.contains([' ', '\\', '\'']) { format!("'{}'", line.replace('\'', r"'\''")) } else { (*line).to_owned() };
-        let one = |line: &&str| format!("send-keys -t '=mons:' -l -- {} ';' send-keys -t '=mons:' Enter", quoted(line));
-        self.expect(&format!("tmux {}", lines.iter().map(one).collect::<Vec<_>>().join(" ';' ")), "")
+        let one = |line: &&str| format!("send-keys -t '=mons:0.0' -l -- {} ';' send-keys -t '=mons:0.0' Enter", quoted(line));
+        self.expect(&format!("{ALIVE}exec tmux {}", lines.iter().map(one).collect::<Vec<_>>().join(" ';' ")), "")
     }
     fn says(self, log: &str) -> Self {
         self.expect(SINCE, log)
@@ -176,6 +177,36 @@ async fn a_message_is_typed_as_text_to_a_server_that_has_just_answered() {
 }
 
 #[tokio::test]
+async fn a_server_that_ended_since_it_was_seen_is_not_typed_into() {
+    let list = &format!("{ALIVE}exec tmux send-keys -t '=mons:0.0' -l -- list ';' send-keys -t '=mons:0.0' Enter");
+    let ssh = ScriptedSsh::new().looks(RUNS).marks().expect_output(list, 75, "", "");
+    let failure = call(ScriptedTcp::new(), ssh, "say", json!({"message": "x; reboot"})).await.unwrap_err();
+    assert_eq!(failure.message, "10.0.0.8: the server (process 42) has ended, so nothing was typed");
+}
+
+#[tokio::test]
+async fn what_was_given_by_rcon_is_not_typed_once_more() {
+    let mut globals = globals();
+    globals["rcon"] = json!("hunter22");
+    let reply = |id: i32, body: &str| {
+        let length = i32::try_from(body.len() + 10).unwrap();
+        [&length.to_le_bytes()[..], &id.to_le_bytes(), &0_i32.to_le_bytes(), body.as_bytes(), &[0, 0]].concat()
+    };
+    let talk = |tcp: ScriptedTcp, said: &str, listed: &str| {
+        tcp.expect("10.0.0.8:25575", &[&reply(1, ""), &reply(2, said), &reply(3, "?"), &reply(4, listed), &reply(5, "?")])
+    };
+    let asked =
+        ScriptedTcp::new().expect("10.0.0.8:25575", &[&reply(1, ""), &reply(2, "There are 1/20 players online: Keeb"), &reply(3, "?")]);
+    let scene = Scene::ssh(ScriptedSsh::new().looks(RUNS)).tcp(talk(asked, "", "Online: Keeb"));
+    let failure = scene.call("minecraft/server", "say", globals.clone(), json!({"message": "hi"})).await.unwrap_err();
+    assert!(failure.message.contains("took `say hi` by RCON") && failure.acted == Acted::Maybe, "{}", failure.message);
+    let crossed = ScriptedTcp::new().expect("10.0.0.8:25575", &[&reply(1, ""), &reply(-1, "")]);
+    let failure =
+        Scene::ssh(ScriptedSsh::new().looks(RUNS)).tcp(crossed).call("minecraft/server", "say", globals, json!({"message": "hi"})).await;
+    assert!(failure.unwrap_err().message.contains("the answer is to another command"));
+}
+
+#[tokio::test]
 async fn players_names_are_refused_and_never_repaired() {
     for bad in ["x; stop", "Not-Steve", "ab", "seventeen_letters", "", "Steve ", "Stéve", "@a", "Steve\nstop"] {
         for method in ["op", "deop"] {
@@ -216,7 +247,7 @@ async fn players_are_warned_until_the_last_has_left() {
     let warning = |seconds: u64| format!("say The server shuts down in {seconds} seconds");
     let on = pong(&["Keeb"]);
     let tcp = ScriptedTcp::new().expect(GAME, &[&on]).expect(GAME, &[&on]).always(GAME, &[&pong(&[])]);
-    let ssh = ScriptedSsh::new().looks(RUNS).types(&[&warning(12)]).types(&[&warning(10)]);
+    let ssh = ScriptedSsh::new().looks(RUNS).looks(RUNS).types(&[&warning(12)]).looks(RUNS).types(&[&warning(10)]);
     let outcome = call(tcp, ssh, "warnShutdown", json!({"seconds": 12})).await.unwrap();
     assert_eq!((outcome.summary.as_str(), &written(&outcome)["online"]), ("everybody left 5 s early", &json!(0)));
 }
@@ -276,7 +307,12 @@ async fn a_cancelled_stop_leaves_saving_on() {
 
 #[tokio::test]
 async fn a_jvm_that_stays_is_reported_and_never_killed() {
-    let ssh = to_be_stopped().says(&line("Saved the game")).types(&["stop"]).always(LOOK, RUNS).always(SINCE, &line("Stopping server"));
+    let ssh = to_be_stopped()
+        .says(&line("Saved the game"))
+        .types(&["stop"])
+        .types(&["save-on"])
+        .always(LOOK, RUNS)
+        .always(SINCE, &line("Stopping server"));
     let failure = call(ScriptedTcp::new(), ssh.clone(), "stopMinecraftServer", json!({"timeout": 30})).await.unwrap_err();
     let told = "10.0.0.8: the server was told to stop, but its JVM (process 42) still runs after 30 s; it was not killed";
     assert_eq!((failure.message.as_str(), failure.acted), (told, Acted::Maybe));
@@ -288,7 +324,7 @@ async fn a_jvm_that_stays_is_reported_and_never_killed() {
 async fn a_script_that_would_start_it_again_is_ended_once_the_jvm_is_gone() {
     let saved = || to_be_stopped().says(&line("Saved the game")).types(&["stop"]);
     let ssh = saved().looks(LOOPS).looks(LOOPS).looks(LOOPS).looks(LOOPS).looks(LOOPS).looks(LOOPS);
-    let ssh = ssh.expect("tmux send-keys -t '=mons:' C-c", "").looks(NOTHING);
+    let ssh = ssh.expect("tmux send-keys -t '=mons:0.0' C-c", "").looks(NOTHING);
     let outcome = call(ScriptedTcp::new(), ssh, "stopMinecraftServer", json!({})).await.unwrap();
     assert!(outcome.changed);
     let back = RUNS.replace("process 42", "process 52");
@@ -351,7 +387,7 @@ async fn a_start_that_takes_too_long_says_what_it_saw_last() {
 
 #[tokio::test]
 async fn a_session_or_port_in_other_hands_is_left_alone() {
-    let busy = "pane 40 vim\nprocess 41 (vim) S 1 40 40 34816 42 4194304 1 0 0 0 0 0 0 0 20 0 1 0 400 0\n";
+    let busy = "pane 0.0 40 vim\nprocess 41 (vim) S 1 40 40 34816 42 4194304 1 0 0 0 0 0 0 0 20 0 1 0 400 0\n";
     let failure = call(ScriptedTcp::new(), ScriptedSsh::new().looks(busy).marks(), "startMinecraftServer", json!({})).await.unwrap_err();
     assert_eq!(failure.message, "10.0.0.8: the tmux session `mons` runs something else: vim");
     let failure = call(ScriptedTcp::new(), ScriptedSsh::new().looks("listening\n"), "startMinecraftServer", json!({})).await.unwrap_err();

@@ -141,15 +141,21 @@ enum Answer {
 }
 
 fn fences(screen: &str) -> usize {
-    screen.lines().filter(|line| line.contains(FENCE)).count()
+    screen.lines().filter(|line| fence(line)).count()
+}
+
+/// Whether the console says it; what players say begins with `<` and their name.
+fn fence(line: &str) -> bool {
+    let line = line.trim_start_matches([':', ' ']);
+    line.contains(FENCE) && !line.starts_with('<')
 }
 
 /// Reads the answer before the last fence: names with addresses, then their number. `None` when the number is not there.
 fn read(screen: &str) -> Option<Players> {
     // The console writes its prompt, `: `, in front of whatever comes next.
     let lines: Vec<&str> = screen.lines().map(|line| line.trim_start_matches([':', ' ']).trim_end()).collect();
-    let end = lines.iter().rposition(|line| line.contains(FENCE))?;
-    let start = lines[..end].iter().rposition(|line| line.contains(FENCE)).map_or(0, |at| at + 1);
+    let end = lines.iter().rposition(|line| fence(line))?;
+    let start = lines[..end].iter().rposition(|line| fence(line)).map_or(0, |at| at + 1);
     let answer = &lines[start..end];
     let (at, count) = answer.iter().enumerate().rev().find_map(|(at, line)| Some((at, number(line)?)))?;
     // Chat may stand between the names, so lines that are none are passed over.
@@ -188,6 +194,14 @@ mod tests {
                       <Keeb the 2nd> hi (1.2.3.4:5)\nBo(b) ([2001:db8::1]:9)\n2 players connected.\n: kick\n: Usage: kick <player>\n: ";
         let players = read(screen).unwrap();
         assert_eq!((players.count, players.names), (2, vec!["Keeb the 2nd".to_owned(), "Bo(b)".to_owned()]));
+    }
+
+    #[test]
+    fn players_cannot_speak_for_the_console() {
+        let screen = ": Usage: kick <player>\n: playing\nAnn (10.0.0.1:5)\n<Ann> No players connected.\n: <Ann> Usage: kick <player>\n1 player connected.\n";
+        assert_eq!(fences(screen), 1);
+        let players = read(&format!("{screen}: kick\n: Usage: kick <player>\n<Ann> Usage: kick <player>\n")).unwrap();
+        assert_eq!((players.count, players.names), (1, vec!["Ann".to_owned()]));
     }
 
     #[test]

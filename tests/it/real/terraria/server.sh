@@ -49,6 +49,8 @@ while read -r word rest; do
     maxplayers) echo "Player limit: 8" ;;
     version) echo "Terraria Server v1.4.4.9" ;;
     say) echo "<Server> $rest" ;;
+    # No command of the real console: what the first player writes into the chat.
+    chat) echo "<${players%% *}> $rest" ;;
     save) save ;;
     exit) save; exit 0 ;;
     exit-nosave) exit 0 ;;

@@ -121,6 +121,16 @@ pub enum Ending {
     Cancelled,
 }
 
+/// What is left to do of an action that ended, should its run be resumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Left {
+    /// All of it: it did not act.
+    All,
+    /// Nobody knows: it ended badly and may have acted.
+    Unclear,
+}
+
 /// How a run stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -272,11 +282,48 @@ pub enum Event {
         summary: String,
         /// Seconds it took.
         seconds: f64,
+        /// What is left to do of it; absent when nothing is: it is as it should be, or its condition was false.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        left: Option<Left>,
+    },
+    /// A loop whose list was not known before became actions of its own.
+    LoopExpanded {
+        /// Its step.
+        step: String,
+        /// The list or map; nothing secret may decide a loop.
+        items: Value,
+    },
+    /// The run goes on after its process had died or it had ended badly.
+    RunResumed {
+        /// Its id.
+        run: RunId,
+        /// What was asked for, as typed.
+        targets: Vec<String>,
+        /// Who asked.
+        actor: Actor,
+        /// Actions that are not repeated.
+        kept: u32,
+        /// Actions that are still to be done.
+        left: u32,
+        /// Files of the project that are not what they were when the run began; it goes on with what they were.
+        changed: Vec<String>,
+    },
+    /// Another run ended what this dead run had begun.
+    Settled {
+        /// The step that had begun it.
+        step: String,
+        /// The run that waited for its end.
+        by: RunId,
+        /// What was found.
+        found: String,
     },
     /// Somebody asked the run to stop.
     Stopping {
-        /// Who or what: `ctrl-c`.
+        /// Who or what: `ctrl-c`, or the actor of `pmx cancel`.
         by: String,
+        /// Whether what runs is cancelled too.
+        #[serde(default)]
+        now: bool,
     },
     /// The run ended.
     RunFinished {

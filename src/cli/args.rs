@@ -62,6 +62,10 @@ pub enum Command {
     Runs(RunsArgs),
     /// Show one run.
     Run(RunArgs),
+    /// Say why a step of a run ran or did not, and what its action key was made of.
+    Why(WhyArgs),
+    /// Ask a run to stop, wherever it runs, and wait for its end.
+    Cancel(CancelArgs),
     /// List the model types.
     Types(TypesArgs),
     /// Describe a type, a method, a definition or a workflow.
@@ -94,11 +98,17 @@ pub struct InitArgs {
 #[derive(Debug, Args)]
 pub struct BuildArgs {
     /// Workflows (`stop-calamity`), calls (`fleet.sync`), or resources (`fleet/vm/calamity`).
-    #[arg(required = true, value_name = "TARGET")]
+    #[arg(required_unless_present = "resume", value_name = "TARGET")]
     pub targets: Vec<String>,
     /// An input of the workflow: `-i vmName=calamity`.
     #[arg(short, long = "input", value_name = "NAME=VALUE")]
     pub inputs: Vec<String>,
+    /// Go on with a run that was interrupted, failed or was cancelled, by its own graph and arguments; nothing that it finished is repeated.
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["targets", "inputs"])]
+    pub resume: Option<String>,
+    /// What became of a step of which nobody knows whether it happened: `done` counts it as done, `again` does it again; repeatable.
+    #[arg(long, value_name = "STEP=done|again", requires = "resume")]
+    pub assume: Vec<String>,
     /// Actions at once.
     #[arg(short, long, value_name = "N")]
     pub jobs: Option<usize>,
@@ -193,6 +203,28 @@ pub struct RunArgs {
     /// Show the log of one step.
     #[arg(long, value_name = "STEP")]
     pub log: Option<String>,
+}
+
+/// `pmx why`.
+#[derive(Debug, Args)]
+pub struct WhyArgs {
+    /// The run, as for `run`.
+    pub run: String,
+    /// The step: `stop-calamity/stop-vm`, or `stop-vm` where that is plain enough.
+    pub step: String,
+}
+
+/// `pmx cancel`.
+#[derive(Debug, Args)]
+pub struct CancelArgs {
+    /// The run, as for `run`.
+    pub run: String,
+    /// Cancel what runs too, on the other machines as well; a second `pmx cancel` means the same.
+    #[arg(long)]
+    pub now: bool,
+    /// How long to wait for its end.
+    #[arg(long, value_name = "SECONDS", default_value = "600")]
+    pub wait: u64,
 }
 
 /// `pmx describe`.

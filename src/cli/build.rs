@@ -13,6 +13,7 @@ use crate::event::Stamped;
 use crate::exec::engine::Stop;
 use crate::ops::build::{self, Report, Request};
 use crate::ops::front::Front;
+use crate::ops::resume::Resuming;
 use crate::source::Diagnostic;
 
 /// Builds, shows how it goes, and says what failed.
@@ -24,6 +25,7 @@ pub fn run(front: &Front, args: &BuildArgs, out: &mut Out) -> Result<Exit, Vec<D
     let request = Request {
         targets: args.targets.clone(),
         inputs: args.inputs.clone(),
+        resume: args.resume.clone().map(|run| Resuming { run, assume: args.assume.clone() }),
         jobs: args.jobs,
         keep_going: args.keep_going,
         wait: !args.no_wait,

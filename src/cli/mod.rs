@@ -8,6 +8,7 @@
 pub mod args;
 mod ask;
 mod build;
+mod cancel;
 mod care;
 mod environment;
 pub mod exit;
@@ -23,6 +24,7 @@ mod project;
 pub mod report;
 mod runs;
 mod vault;
+mod why;
 
 use clap::Parser as _;
 
@@ -67,6 +69,8 @@ fn dispatch(front: &Front, command: &Command, out: &mut Out) -> Result<Exit, Vec
         Command::Ls(args) => log::ls(front, args, out),
         Command::Runs(args) => runs::runs(front, args, out),
         Command::Run(args) => runs::run(front, args, out),
+        Command::Why(args) => why::run(front, args, out),
+        Command::Cancel(args) => cancel::run(front, args, out),
         Command::Types(args) => Ok(project::types(args, out)),
         Command::Describe(args) => project::describe(front, args, out),
         Command::Vault(args) => vault::run(front, args, out),

@@ -102,6 +102,12 @@ impl Live {
                 self.whole.set_message(targets.join(" "));
                 self.whole.enable_steady_tick(Duration::from_millis(200));
             }
+            Event::RunResumed { kept, left, targets, .. } => {
+                self.whole.set_length(u64::from(*kept + *left));
+                self.whole.set_position(u64::from(*kept));
+                self.whole.set_message(targets.join(" "));
+                self.whole.enable_steady_tick(Duration::from_millis(200));
+            }
             Event::ActionStarted { step, call, .. } => {
                 let bar = self.bars.insert_before(&self.whole, ProgressBar::new_spinner());
                 bar.set_style(style(WAITING));
@@ -173,11 +179,25 @@ impl Story {
                 vec![format!("  {} {place}{message}", self.paint("33", "warning:"))]
             }
             Event::Retry { step, attempt, reason } => vec![format!("  ↻ {step}: attempt {attempt}, because {reason}")],
-            Event::ActionFinished { step, call, ending, summary, seconds } => vec![self.ended((step, call), *ending, summary, *seconds)],
-            Event::Stopping { by } => vec![format!("  stopping ({by}): what runs is allowed to end; once more cancels it")],
+            Event::ActionFinished { step, call, ending, summary, seconds, .. } => {
+                vec![self.ended((step, call), *ending, summary, *seconds)]
+            }
+            Event::Stopping { by, now: false } => vec![format!("  stopping ({by}): what runs is allowed to end; once more cancels it")],
+            Event::Stopping { by, now: true } => vec![format!("  cancelling ({by}): what runs is ended, on the other machines too")],
+            Event::RunResumed { run, targets, kept, left, changed, .. } => self.resumed((run.short(), targets), (*kept, *left), changed),
+            Event::Settled { step, by, found } => vec![format!("  {step} was settled by run {}: {found}", by.short())],
             Event::RunFinished { run, state, summary } => vec![self.finished(run.short(), *state, summary)],
             _ => Vec::new(),
         }
+    }
+
+    fn resumed(&self, (run, targets): (&str, &[String]), (kept, left): (u32, u32), changed: &[String]) -> Vec<String> {
+        let mut lines = vec![format!("{} {}: run {run}, {kept} done before, {left} left", self.paint("1", "resume"), targets.join(" "))];
+        if !changed.is_empty() {
+            let warning = self.paint("33", "warning:");
+            lines.push(format!("  {warning} changed since the run began: {}; it goes on with what they were", changed.join(", ")));
+        }
+        lines
     }
 
     fn ended(&self, (step, call): (&str, &str), ending: Ending, summary: &str, seconds: f64) -> String {

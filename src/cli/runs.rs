@@ -67,6 +67,9 @@ pub fn run(front: &Front, args: &RunArgs, out: &mut Out) -> Result<Exit, Vec<Dia
         out.line(format!("inputs {}", row.inputs));
     }
     out.line(format!("id {}", row.id));
+    for resumed in &story.resumed {
+        out.line(format!("resumed {} by {}", local(resumed.at), resumed.actor));
+    }
     out.line("");
     for action in &story.actions {
         let ending = match action.ending {
@@ -90,6 +93,11 @@ pub fn run(front: &Front, args: &RunArgs, out: &mut Out) -> Result<Exit, Vec<Dia
         if let Some(task) = &action.task {
             out.line(out.paint("2", format!("             task {task}")));
         }
+    }
+    if matches!(row.state, RunState::Interrupted | RunState::Failed | RunState::Cancelled) {
+        let profile = front.profile.as_ref().map(|name| format!("--profile {name} ")).unwrap_or_default();
+        out.line("");
+        out.line(format!("go on with it: pmx {profile}build --resume {}", row.id.short()));
     }
     Ok(Exit::Done)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::event::{Ending, Event, Time};
+use crate::event::{Ending, Event, Left, Time};
 use crate::exec::engine::Engine;
 use crate::exec::evaluate::{self, Evaluation, Items, Machine, Values};
 use crate::exec::keep::{self, Attempt};
@@ -11,6 +11,7 @@ use crate::exec::reporter::Reporter;
 use crate::exec::view::Held;
 use crate::exec::{guard, tries};
 use crate::model::contract::{Call, Context, Failure, FailureKind, Guard, Instance, Who, Writes};
+use crate::model::leftover;
 use crate::name::ResourcePattern;
 use crate::plan::graph::{Action, BoundCall};
 use crate::plan::key;
@@ -41,6 +42,11 @@ impl Done {
     pub fn failed(failure: Failure, effect_begun: bool) -> Self {
         Self { ending: keep::ending(&failure), summary: failure.message.clone(), failure: Some(failure), effect_begun }
     }
+
+    /// What is told of its end: how, the sentence, and what is left to do.
+    pub fn told(&self) -> (Ending, &str, Option<Left>) {
+        (self.ending, &self.summary, self.failure.as_ref().map(keep::left))
+    }
 }
 
 /// Runs one action from its conditions to its place in the store. `force` observes even when the last observation is fresh.
@@ -52,7 +58,7 @@ pub async fn perform(engine: &Arc<Engine>, action: &Action, force: bool) -> Done
         Ok(Prepared::Not(condition)) => Done::quiet(Ending::Skipped, format!("`{condition}` is false")),
         Err(failure) => Done::failed(clean(engine, failure), false),
     };
-    engine.herald.tell(keep::finished(engine, action, (done.ending, &done.summary), began));
+    engine.herald.tell(keep::finished(engine, action, done.told(), began));
     done
 }
 
@@ -100,7 +106,7 @@ async fn prepare(engine: &Arc<Engine>, action: &Action, force: bool, began: Time
     } else {
         let verdict = judge(engine, action, &attempt);
         if !verdict.runs() {
-            let told = keep::finished(engine, action, (Ending::Fresh, &verdict.to_string()), began);
+            let told = keep::finished(engine, action, (Ending::Fresh, &verdict.to_string(), None), began);
             keep::confirmed(engine, action, &attempt, told).await?;
             return Ok(Prepared::Fresh(verdict.to_string()));
         }
@@ -196,7 +202,7 @@ async fn run(engine: &Arc<Engine>, action: &Action, ready: Ready, began: Time) -
         engine.herald.claims().begun(action.id, &action.step);
         if let Err(error) = engine.herald.record(started).await {
             let done = Done::failed(Failure::bug(format!("the journal cannot be written, so nothing is begun: {error}")), false);
-            engine.herald.tell(keep::finished(engine, action, (done.ending, &done.summary), began));
+            engine.herald.tell(keep::finished(engine, action, done.told(), began));
             return done;
         }
     } else {
@@ -204,7 +210,11 @@ async fn run(engine: &Arc<Engine>, action: &Action, ready: Ready, began: Time) -
     }
     let reporter = Reporter::new(&action.step, engine.herald.clone(), engine.stop.clone());
     let context = context(engine, action, (&values, &attempt), guard, Arc::clone(&reporter));
-    let kept = match tries::tries(engine, action, (&context, &reporter), &call(&values)).await {
+    let done = match leftover::wait(&context).await {
+        Ok(()) => tries::tries(engine, action, (&context, &reporter), &call(&values)).await,
+        Err(failure) => Err(failure),
+    };
+    let kept = match done {
         Ok(outcome) => {
             let ending = if acts && !outcome.changed { Ending::Unchanged } else { Ending::Done };
             let ended = keep::Ended { attempt: &attempt, outcome, ending, began, reporter: &reporter };
@@ -241,6 +251,7 @@ fn context(
         reporter,
         credentials: Arc::new(Keys { engine: Arc::clone(engine) }),
         root: engine.settings.root.clone(),
+        unfinished: engine.who.past.tasks(&action.step).to_vec(),
     }
 }
 

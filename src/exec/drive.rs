@@ -5,6 +5,7 @@
 //! - A broken predecessor means skipping, across every kind of edge; `always` steps run all the same once something before them has acted.
 //! - After a failure nothing new starts unless the run keeps going; what already runs ends.
 //! - The first stop ends starting, the second cancels what runs; methods end their remote work themselves.
+//! - What the run did before it was resumed is kept: it ends the moment it is ready, and nobody is told twice.
 //! - A loop whose list is known only now becomes actions of its own, and its successors wait for those.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -12,12 +13,13 @@ use std::sync::Arc;
 
 use tokio::task::{Id, JoinSet};
 
-use crate::event::{Ending, Event, RunState, Time};
+use crate::event::{Ending, Event, Left, RunState, Time};
 use crate::exec::act::{self, Done};
 use crate::exec::claims::Claims;
 use crate::exec::engine::{Engine, Stop};
 use crate::exec::evaluate::{self, Items};
 use crate::exec::keep;
+use crate::exec::past::Standing;
 use crate::exec::queue::Queue;
 use crate::exec::state::{States, Verdict, Wait};
 use crate::model::contract::{Failure, FailureKind};
@@ -145,9 +147,12 @@ impl Driver {
         }
     }
 
-    /// Skips a ready action, or queues it.
+    /// Keeps what was done before, skips what may not run, or queues a ready action.
     fn admit(&mut self, id: ActionId, stop: Stop) {
         let action = Arc::clone(&self.actions[id.index()]);
+        if self.keep(id, &action) {
+            return;
+        }
         match self.refusal(id, &action, stop) {
             Some(reason) => self.skip(id, &action, &reason),
             None if action.call.method.effect.acts() && !self.pen.open => self.hold(id),
@@ -239,12 +244,35 @@ impl Driver {
             ending: Ending::Skipped,
             summary: summary.clone(),
             seconds: 0.0,
+            left: Some(Left::All),
         });
         self.ended.insert(id, (Ending::Skipped, summary));
         self.engine.herald.claims().ended(id);
         let forgiven = action.flow.options.optional && self.states.inherited(id).forgivable;
         let verdict = if forgiven { Verdict::OptionalBroken } else { Verdict::Broken };
-        self.states.end(id, Ending::Skipped, &verdict(reason.to_owned()), false);
+        // What acted before the run was resumed wants its cleanup all the same.
+        let begun = action.call.method.effect.acts() && self.engine.who.past.begun(&action.step);
+        self.states.end(id, Ending::Skipped, &verdict(reason.to_owned()), begun);
+    }
+
+    /// Takes over what was done before the run was resumed: an action that has ended, a loop whose items are known. Whether it did.
+    fn keep(&mut self, id: ActionId, action: &Action) -> bool {
+        let engine = Arc::clone(&self.engine);
+        let past = &engine.who.past;
+        let done = match (past.items(&action.step).filter(|_| action.flow.loop_over.is_some()), past.standing(&action.step)) {
+            (Some(items), _) => self.looped(id, action, Ok(Items::Of(items.clone()))),
+            (None, Standing::Ended { ending, summary }) => {
+                let effect_begun = action.call.method.effect.acts() && past.begun(&action.step);
+                Done { effect_begun, ..Done::quiet(*ending, summary.clone()) }
+            }
+            _ => return false,
+        };
+        self.states.start(id);
+        if done.failure.is_some() {
+            self.engine.herald.tell(keep::finished(&self.engine, action, done.told(), self.engine.wire.clock.now()));
+        }
+        self.end(id, action, done);
+        true
     }
 
     fn spawn(&mut self, id: ActionId) {
@@ -275,10 +303,10 @@ impl Driver {
             Ok(Answer::Items(items)) => (self.looped(id, &action, items), false),
             Ok(Answer::Leases(_)) => return,
             // Methods are caught where they are called, so this is pmx itself.
-            Err(error) => (Done::failed(Failure::bug(format!("the runner panicked: {error}")), true), false),
+            Err(error) => (Done::failed(Failure::bug(format!("the runner panicked: {error}")).maybe_acted(), true), false),
         };
         if !told {
-            self.engine.herald.tell(keep::finished(&self.engine, &action, (done.ending, &done.summary), began));
+            self.engine.herald.tell(keep::finished(&self.engine, &action, done.told(), began));
         }
         self.end(id, &action, done);
     }
@@ -309,7 +337,12 @@ impl Driver {
             Err(failure) => Done::failed(failure, false),
             Ok(Items::Not(condition)) => Done::quiet(Ending::Skipped, format!("`{condition}` is false")),
             Ok(Items::Of(items)) => match expand(action, &items, &self.engine.settings.variants) {
-                Ok(graph) => self.splice(id, graph),
+                Ok(graph) => {
+                    if self.engine.who.past.items(&action.step).is_none() {
+                        self.engine.herald.tell(Event::LoopExpanded { step: action.step.clone(), items });
+                    }
+                    self.splice(id, graph)
+                }
                 Err(complaint) => failed_to_begin(&complaint),
             },
         }

@@ -7,17 +7,21 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
+use crate::event::Time;
 use crate::exec::herald::Herald;
 use crate::exec::lease::Leases;
+use crate::exec::past::Past;
 use crate::exec::refresh::Refresher;
 use crate::exec::scope::Environment;
 use crate::exec::view::View;
 use crate::lang::template::Absent;
 use crate::model::contract::Failure;
 use crate::name::{Actor, ResourceName, RunId};
-use crate::plan::graph::Action;
+use crate::plan::graph::{Action, Graph};
 use crate::plan::variant::Variants;
-use crate::secret::Secret;
+use crate::secret::{Sealer, Secret};
+use crate::store::Store;
+use crate::store::words::RunRow;
 use crate::value::Value;
 use crate::wire::Wire;
 
@@ -58,6 +62,8 @@ pub struct Asked {
     pub actor: Actor,
     /// For what, as typed.
     pub targets: Vec<String>,
+    /// What the run did before it was resumed; empty for a new one.
+    pub past: Arc<Past>,
 }
 
 /// What the project says about all runs.
@@ -104,6 +110,11 @@ pub trait Planner: Send + Sync {
     fn observable(&self, name: &ResourceName) -> bool;
     /// What to do to get a first version of a resource.
     fn how_to_read(&self, name: &ResourceName) -> String;
+    /// The graph of another run, from its own recipe; why not, when it cannot be made again.
+    fn remake(&self, store: &mut dyn Store, run: &RunRow, sealer: &dyn Sealer) -> Result<Graph, String> {
+        let _ = (store, sealer);
+        Err(format!("nobody keeps the recipe of run {}", run.id.short()))
+    }
 }
 
 /// Asks a person before what cannot be undone.
@@ -115,6 +126,37 @@ pub trait Confirmer: Send + Sync {
     }
     /// Whether to go on. `false` refuses the action.
     fn confirm<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, bool>;
+    /// Whether something happened of which nobody knows. Nobody is there to be asked, unless somebody says otherwise.
+    fn recall<'a>(&'a self, doubt: &'a Doubt) -> BoxFuture<'a, Recall> {
+        let _ = doubt;
+        Box::pin(async { Recall::Unknown })
+    }
+}
+
+/// An action of a run that is resumed, of which nobody knows whether it acted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// The step.
+    pub step: String,
+    /// What it calls: `calamityTerraria.warnShutdown`.
+    pub call: String,
+    /// When it began.
+    pub since: Time,
+    /// How it ended; `None` when its process died first.
+    pub why: Option<String>,
+}
+
+/// What a person knows about a doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recall {
+    /// It happened: it counts as done.
+    Done,
+    /// It did not, or may happen again: it is done again.
+    Again,
+    /// Leave everything as it is.
+    Stop,
+    /// Nobody was there to be asked.
+    Unknown,
 }
 
 /// One question.

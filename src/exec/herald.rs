@@ -127,9 +127,10 @@ impl Herald {
             Event::Task { step, id } => Event::Task { step, id: clean(id) },
             Event::Retry { step, attempt, reason } => Event::Retry { step, attempt, reason: clean(reason) },
             Event::ActionStarted { step, call, why } => Event::ActionStarted { step, call, why: clean(why) },
-            Event::ActionFinished { step, call, ending, summary, seconds } => {
-                Event::ActionFinished { step, call, ending, summary: clean(summary), seconds }
+            Event::ActionFinished { step, call, ending, summary, seconds, left } => {
+                Event::ActionFinished { step, call, ending, summary: clean(summary), seconds, left }
             }
+            Event::Settled { step, by, found } => Event::Settled { step, by, found: clean(found) },
             other => other,
         }
     }

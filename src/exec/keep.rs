@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::digest::Digest;
-use crate::event::{Ending, Event, Time};
+use crate::event::{Ending, Event, Left, Time};
 use crate::exec::engine::Engine;
 use crate::exec::evaluate::{Machine, Values, uuid};
 use crate::exec::reporter::Reporter;
@@ -144,9 +144,17 @@ pub struct Lost<'a> {
 }
 
 /// The event that ends an action which began at `began`.
-pub fn finished(engine: &Engine, action: &Action, (ending, summary): (Ending, &str), began: Time) -> Event {
+pub fn finished(engine: &Engine, action: &Action, (ending, summary, left): (Ending, &str, Option<Left>), began: Time) -> Event {
     let seconds = engine.wire.clock.now().since(began).as_secs_f64();
-    Event::ActionFinished { step: action.step.clone(), call: action.call.name(), ending, summary: summary.to_owned(), seconds }
+    Event::ActionFinished { step: action.step.clone(), call: action.call.name(), ending, summary: summary.to_owned(), seconds, left }
+}
+
+/// What a failure leaves to be done.
+pub const fn left(failure: &Failure) -> Left {
+    match failure.acted {
+        Acted::No => Left::All,
+        Acted::Maybe => Left::Unclear,
+    }
 }
 
 fn made(engine: &Engine, action: &Action, key: Digest) -> Made {
@@ -185,7 +193,7 @@ pub async fn outcome(engine: &Arc<Engine>, action: &Action, ended: Ended<'_>) ->
     let mut outside: Vec<ResourceName> = Vec::new();
     // Each lost race names one resource, so the bound is one more than there are resources; effects may meet an Observe a few times more.
     for _ in 0..writes.len() + 5 {
-        let told = finished(engine, action, (ending, &summary), began);
+        let told = finished(engine, action, (ending, &summary, None), began);
         let observes = action.call.method.effect == Effect::Observe;
         let storing = Storing {
             base: base.clone(),
@@ -310,7 +318,7 @@ pub async fn confirmed(engine: &Arc<Engine>, action: &Action, attempt: &Attempt,
 pub async fn failed(engine: &Arc<Engine>, action: &Action, lost: Lost<'_>) {
     let ending = ending(lost.failure);
     let base = record(engine, action, lost.attempt, (ending, lost.failure.message.clone(), lost.began));
-    let told = finished(engine, action, (ending, &lost.failure.message), lost.began);
+    let told = finished(engine, action, (ending, &lost.failure.message, Some(left(lost.failure))), lost.began);
     let (manifest, log, last) = (lost.attempt.manifest.clone(), lost.log, told.clone());
     let commit = move |store: &mut dyn Store| {
         store.put_blob(manifest.as_str().as_bytes())?;

@@ -15,6 +15,7 @@ pub mod herald;
 pub mod keep;
 pub mod keeper;
 pub mod lease;
+pub mod past;
 pub mod queue;
 pub mod refresh;
 pub mod reporter;
@@ -36,6 +37,8 @@ mod lease_tests;
 mod life_tests;
 #[cfg(test)]
 mod order_tests;
+#[cfg(test)]
+mod resume_tests;
 #[cfg(test)]
 mod rig;
 #[cfg(test)]

@@ -16,6 +16,7 @@ use crate::exec::engine::{Asked, Confirmer, Engine, Planner, Question, Secrets, 
 use crate::exec::herald::Herald;
 use crate::exec::keeper::Keeper;
 use crate::exec::lease::Leases;
+use crate::exec::past::Past;
 use crate::exec::refresh::Refresher;
 use crate::exec::rig_clock::HandClock;
 use crate::exec::rig_types;
@@ -32,7 +33,7 @@ use crate::source::{Severity, Source};
 use crate::store::Store;
 use crate::store::lease::{Ask, Change, Request, Standing};
 use crate::store::memory::MemoryStore;
-use crate::store::words::{ActionRecord, Commit, RunRow, StoreError, Version};
+use crate::store::words::{ActionRecord, Cancel, Commit, RunRow, StoreError, Version};
 use crate::value::{Map, Value};
 use crate::wire::Wire;
 use crate::wire::scripted::{ScriptedHttp, ScriptedSsh, ScriptedTcp};
@@ -75,6 +76,8 @@ pub struct Rig {
     pub asks: Option<Arc<dyn Confirmer>>,
     /// Refuses transactions: given each before it is made.
     pub broken: Option<Refuses>,
+    /// What the run did before it was resumed.
+    pub past: Arc<Past>,
     project: Arc<Project>,
     behaviours: Behaviours,
 }
@@ -110,6 +113,7 @@ impl Rig {
             questions: Arc::default(),
             asks: None,
             broken: None,
+            past: Arc::default(),
             project: Arc::new(project.unwrap()),
             behaviours,
         }
@@ -205,7 +209,7 @@ impl Rig {
             clock: Arc::new(self.clock.clone()),
         };
         let herald = Herald::new(id.clone(), keeper.clone(), Arc::clone(&wire.clock), redactor.clone(), listener);
-        let who = Asked { run: id.clone(), actor: self.actor.clone(), targets: vec![target.to_owned()] };
+        let who = Asked { run: id.clone(), actor: self.actor.clone(), targets: vec![target.to_owned()], past: Arc::clone(&self.past) };
         let leases = Leases::new(id.clone(), keeper.clone(), Arc::clone(&wire.clock), herald.clone(), self.wait);
         let vault = RigVault { known: self.vault.clone(), redactor: redactor.clone() };
         let confirmer = self.asks.clone().unwrap_or_else(|| Arc::new(SaysYes { questions: Arc::clone(&self.questions) }));
@@ -525,6 +529,9 @@ passed_on! {
     records(run: &RunId) -> Vec<ActionRecord>;
     begin_run(row: RunRow) -> ();
     end_run(run: &RunId) -> ();
+    resume_run(run: &RunId) -> bool;
+    ask_cancel(run: &RunId, ask: &Cancel) -> bool;
+    cancel_asked(run: &RunId) -> Option<Cancel>;
     runs(limit: usize) -> Vec<RunRow>;
     find_runs(part: &str) -> Vec<RunRow>;
     journal(run: &RunId, from: u64, limit: usize) -> Vec<Stamped>;

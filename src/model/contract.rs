@@ -348,6 +348,8 @@ pub struct Context {
     pub credentials: Arc<dyn Credentials>,
     /// The project's root, for relative paths in arguments.
     pub root: PathBuf,
+    /// Remote tasks, oldest first, that an earlier try of this very action began before its process died: they are waited for, never begun again.
+    pub unfinished: Vec<String>,
 }
 
 /// Who acts, in which run and step.

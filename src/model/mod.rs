@@ -9,6 +9,8 @@ pub mod alpine;
 pub mod console;
 pub mod contract;
 pub mod docker;
+pub mod doubt;
+pub mod leftover;
 pub mod local;
 pub mod minecraft;
 pub mod nginx;

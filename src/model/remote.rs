@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::event::Stream;
 use crate::model::contract::{Context, Failure};
+use crate::model::leftover;
 use crate::model::wait::cancelled;
 use crate::wire::command::{Command, quote_path};
 use crate::wire::ssh::{Content, Exec, Output, Pinning, RemoteFile, SshError, Target, Upload};
@@ -98,8 +99,12 @@ impl<'a> Remote<'a> {
         self.run(exec, false).await
     }
 
-    /// Runs a command that changes something, with its output streamed. A non-zero status is not an error here.
+    /// Runs a command that changes something, with its output streamed. A non-zero status is not an error here. The journal knows the command before it
+    /// begins: should this process die, whoever comes next can wait for its end.
     pub async fn act(&self, exec: Exec) -> Result<Output, Failure> {
+        let (mark, id) = leftover::name(&self.target);
+        self.ctx.reporter.task(&id).await;
+        let exec = Exec { mark: Some(mark), ..exec };
         self.run(exec, true).await
     }
 

@@ -155,6 +155,7 @@ impl Scene {
             reporter: told.clone(),
             credentials: keys.clone(),
             root: PathBuf::from("/project"),
+            unfinished: Vec::new(),
         };
         Self { http, ssh, tcp: ScriptedTcp::new(), clock, told, keys, ctx }
     }

@@ -5,23 +5,27 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::digest::Digest;
-use crate::event::{Ending, Event, RunState};
+use crate::event::{Ending, Event, RunState, Stamped};
 use crate::exec::drive::{self, Ran};
 use crate::exec::engine::{Asked, Confirmer, Engine, Settings, Stop};
 use crate::exec::herald::{Herald, Listener};
 use crate::exec::keeper::Keeper;
 use crate::exec::lease::Leases;
+use crate::exec::past::{Past, Standing};
 use crate::exec::refresh::Refresher;
 use crate::exec::view::View;
+use crate::lang::project::Sources;
 use crate::model::contract::Effect;
 use crate::name::{Place, ResourcePattern, RunId};
 use crate::ops::front::Front;
 use crate::ops::history::trouble;
 use crate::ops::planner::{ProjectPlanner, find};
+use crate::ops::recipe::{self, Kept};
+use crate::ops::resume::{self, Resuming};
 use crate::ops::site::Site;
-use crate::ops::world;
+use crate::ops::stopping;
+use crate::ops::world::{self, Opened};
 use crate::ops::{project, ready, secrets};
-use crate::plan::explain;
 use crate::plan::graph::{ActionId, Graph};
 use crate::plan::{Target, inputs, lower};
 use crate::secret::Redactor;
@@ -30,20 +34,23 @@ use crate::store::Store;
 use crate::store::lease::Change;
 use crate::store::words::{Commit, RunRow, StoreError};
 use crate::value::{Map, Value};
+use crate::wire::clock::{Clock as _, SystemClock};
 
 /// What to build, and how.
 pub struct Request {
-    /// Targets as typed: workflows, calls, resources.
+    /// Targets as typed: workflows, calls, resources. None for a run that is resumed.
     pub targets: Vec<String>,
     /// Inputs as typed, `name=value`.
     pub inputs: Vec<String>,
+    /// The run to go on with, instead of targets.
+    pub resume: Option<Resuming>,
     /// Actions at once; the Pmxfile's number otherwise.
     pub jobs: Option<usize>,
     /// Start what is independent of a failure.
     pub keep_going: bool,
     /// Wait for leases.
     pub wait: bool,
-    /// Asks before what cannot be undone.
+    /// Asks before what cannot be undone, and about what nobody knows.
     pub confirmer: Arc<dyn Confirmer>,
     /// Hears every event.
     pub listener: Listener,
@@ -60,9 +67,45 @@ pub struct Report {
     pub ran: Ran,
 }
 
+/// A run that is about to be driven.
+pub(super) struct Planned {
+    /// Answers of the planner during the run.
+    pub planner: ProjectPlanner,
+    /// Its graph.
+    pub graph: Graph,
+    /// Its id, its actor and its past.
+    pub who: Asked,
+    /// How it comes into the store.
+    pub beginning: Beginning,
+}
+
+/// How a run comes into the store.
+pub(super) enum Beginning {
+    /// With a row of its own.
+    New(Box<(RunRow, Kept)>),
+    /// Its row is there.
+    Again {
+        /// So many lines its journal had when its past was read.
+        lines: u64,
+        /// What somebody knows of its doubts, as journal lines.
+        known: Vec<Stamped>,
+        /// Told first.
+        told: Event,
+    },
+}
+
 /// Compiles targets under the profile of `site`. Pure but for reading the project's files.
 pub fn compile(site: &Site, targets: &[String], inputs: &[String]) -> Result<(ProjectPlanner, Graph, Map), Vec<Diagnostic>> {
-    let project = project::load(site)?.sound()?;
+    compile_sources(site, &project::sources(site)?, targets, inputs)
+}
+
+fn compile_sources(
+    site: &Site,
+    sources: &Sources,
+    targets: &[String],
+    inputs: &[String],
+) -> Result<(ProjectPlanner, Graph, Map), Vec<Diagnostic>> {
+    let project = project::read(sources).sound()?;
     let planner = ProjectPlanner { project: Arc::clone(&project), profile: site.settings().cloned() };
     let targets = targets.iter().map(|text| Target::parse(text)).collect::<Result<Vec<_>, _>>().map_err(|d| vec![d])?;
     let inputs = inputs::parse(&project, &find, site.settings(), &targets, inputs)?;
@@ -70,71 +113,87 @@ pub fn compile(site: &Site, targets: &[String], inputs: &[String]) -> Result<(Pr
     Ok((planner, graph, inputs))
 }
 
-/// Runs the targets. Errors are what keeps the run from beginning; what goes wrong in it is in the report.
+/// Runs the targets, or goes on with a run. Errors are what keeps the run from beginning; what goes wrong in it is in the report.
 pub async fn build(front: &Front, request: Request) -> Result<Report, Vec<Diagnostic>> {
     let site = Site::find(front)?;
-    let (planner, graph, inputs) = compile(&site, &request.targets, &request.inputs)?;
-    answerable(&graph, &*request.confirmer)?;
-    ready::make_ready(&site, front).await.map_err(|d| vec![d])?;
-    let opened = world::open_or_create(&site, front).map_err(|d| vec![d])?;
+    let (opened, planned) = match &request.resume {
+        None => plan_new(front, &site, &request).await?,
+        Some(resuming) => {
+            let mut opened = world::open_with_key(&site, front).map_err(|d| vec![d])?;
+            let planned = resume::plan(front, &site, (resuming, &*request.confirmer), &mut opened).await?;
+            ready::make_ready(&site, front).await.map_err(|d| vec![d])?;
+            (opened, planned)
+        }
+    };
     let redactor = Redactor::new();
     let keeper = Keeper::start(opened.store);
     let wire = world::wire(&site, front, &keeper).map_err(|d| vec![d])?;
-    let run = RunId::from_uuid(uuid::Uuid::now_v7());
-    let herald = Herald::new(run.clone(), keeper.clone(), Arc::clone(&wire.clock), redactor.clone(), Arc::clone(&request.listener));
-    let asked = Asked { run: run.clone(), actor: front.actor.clone(), targets: request.targets.clone() };
-    begin(&keeper, &asked, (&graph, &inputs), wire.clock.now()).await.map_err(|e| trouble(&e))?;
     let vaults = secrets::vaults(&site, front, &opened.key).map_err(|d| vec![d])?;
     let secrets = secrets::RunSecrets::new(vaults, redactor.clone());
+    let Planned { planner, graph, who, beginning } = planned;
+    let run = who.run.clone();
+    let herald = Herald::new(run.clone(), keeper.clone(), Arc::clone(&wire.clock), redactor.clone(), Arc::clone(&request.listener));
+    let started = begin(&keeper, &who, &graph, beginning).await?;
     let leases = Leases::new(run.clone(), keeper.clone(), Arc::clone(&wire.clock), herald.clone(), request.wait);
-    let view = View { keeper: keeper.clone(), sealer: opened.key, redactor };
-    let started = Event::RunStarted {
-        run: run.clone(),
-        targets: asked.targets.clone(),
-        actor: asked.actor.clone(),
-        actions: u32::try_from(graph.actions.len()).unwrap_or(u32::MAX),
-    };
+    herald.tell(started);
+    let stops = stopping::watch(&keeper, &herald, &wire.clock, (run.clone(), request.stop.clone()));
     let engine = Arc::new(Engine {
         wire,
-        view,
+        view: View { keeper: keeper.clone(), sealer: opened.key, redactor },
         herald: herald.clone(),
         secrets: Arc::new(secrets),
-        who: asked,
+        who,
         env: Arc::new(front.env.clone()),
         planner: Arc::new(planner),
         confirmer: Arc::clone(&request.confirmer),
         settings: settings(&site, &request, &graph),
         leases,
         refresher: Refresher::default(),
-        stop: request.stop.clone(),
+        stop: stops.stop.clone(),
     });
     engine.refresher.attach(&engine);
-    herald.tell(started);
-    let stopping = tokio::spawn(tell_stops(herald.clone(), request.stop.clone()));
     let ran = drive::drive(Arc::clone(&engine), graph).await;
-    stopping.abort();
+    drop(stops);
     // What was cancelled ends on its host before the leases do.
     engine.wire.ssh.settle().await;
     finish(&engine, &ran).await.map_err(|e| trouble(&e))?;
     Ok(Report { run, ran })
 }
 
-/// Tells once that the run is being stopped: whoever asked for it learns that it was heard.
-async fn tell_stops(herald: Herald, mut stop: watch::Receiver<Stop>) {
-    if stop.wait_for(|stop| *stop != Stop::No).await.is_ok() {
-        herald.tell(Event::Stopping { by: "ctrl-c".to_owned() });
-    }
+/// Compiles the targets, makes the machines ready and the store.
+async fn plan_new(front: &Front, site: &Site, request: &Request) -> Result<(Opened, Planned), Vec<Diagnostic>> {
+    let sources = project::sources(site)?;
+    let (planner, graph, inputs) = compile_sources(site, &sources, &request.targets, &request.inputs)?;
+    answerable(&graph, &Past::default(), &*request.confirmer)?;
+    ready::make_ready(site, front).await.map_err(|d| vec![d])?;
+    let opened = world::open_or_create(site, front).map_err(|d| vec![d])?;
+    let kept = recipe::keep(&sources, front.profile.as_deref(), (&graph, &inputs), &*opened.key);
+    let run = RunId::from_uuid(uuid::Uuid::now_v7());
+    let who = Asked { run, actor: front.actor.clone(), targets: request.targets.clone(), past: Arc::default() };
+    let row = RunRow {
+        id: who.run.clone(),
+        targets: who.targets.clone(),
+        inputs: Value::Map(inputs).display(),
+        actor: who.actor.clone(),
+        began: SystemClock::new().now(),
+        ended: None,
+        state: RunState::Running,
+        graph: Digest::of(&kept.blob),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    Ok((opened, Planned { planner, graph, who, beginning: Beginning::New(Box::new((row, kept))) }))
 }
 
 /// A question that nobody will be there to answer is refused before anything is done: a workflow that stops a machine and may not delete it then
 /// must not stop it either. A machine that an earlier step makes needs no answer.
-fn answerable(graph: &Graph, confirmer: &dyn Confirmer) -> Result<(), Vec<Diagnostic>> {
+pub(super) fn answerable(graph: &Graph, past: &Past, confirmer: &dyn Confirmer) -> Result<(), Vec<Diagnostic>> {
     let made = |name: &ResourcePattern, before: ActionId| {
         let makers = graph.actions[..before.index()].iter().filter(|action| action.call.method.name == "create");
         makers.flat_map(|action| &action.touch.writes).any(|write| write.resource == *name)
     };
     for action in &graph.actions {
-        if action.call.method.effect != Effect::Destroy || action.flow.options.always {
+        let over = matches!(past.standing(&action.step), Standing::Ended { .. });
+        if over || action.call.method.effect != Effect::Destroy || action.flow.options.always {
             continue;
         }
         let machine = action.touch.places.iter().find_map(|used| if let Place::Machine(name) = &used.place { Some(name) } else { None });
@@ -160,24 +219,40 @@ fn settings(site: &Site, request: &Request, graph: &Graph) -> Settings {
     }
 }
 
-async fn begin(keeper: &Keeper, asked: &Asked, (graph, inputs): (&Graph, &Map), now: crate::event::Time) -> Result<(), StoreError> {
-    let drawn = serde_json::to_vec(&explain::summary(graph)).unwrap_or_default();
-    let row = RunRow {
-        id: asked.run.clone(),
-        targets: asked.targets.clone(),
-        inputs: Value::Map(inputs.clone()).display(),
-        actor: asked.actor.clone(),
-        began: now,
-        ended: None,
-        state: RunState::Running,
-        graph: Digest::of(&drawn),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    };
-    let job = move |store: &mut dyn Store| {
-        store.put_blob(&drawn)?;
-        store.begin_run(row)
-    };
-    keeper.call(job).await
+/// Brings the run into the store, with its lock. Returns what is told first.
+async fn begin(keeper: &Keeper, who: &Asked, graph: &Graph, beginning: Beginning) -> Result<Event, Vec<Diagnostic>> {
+    match beginning {
+        Beginning::New(new) => {
+            let started = Event::RunStarted {
+                run: who.run.clone(),
+                targets: who.targets.clone(),
+                actor: who.actor.clone(),
+                actions: u32::try_from(graph.actions.len()).unwrap_or(u32::MAX),
+            };
+            keeper.call(move |store| begin_new(store, *new)).await.map_err(|e| trouble(&e))?;
+            Ok(started)
+        }
+        Beginning::Again { lines, known, told } => {
+            let run = who.run.clone();
+            keeper.call(move |store| resume::take(store, &run, lines, known)).await?;
+            Ok(told)
+        }
+    }
+}
+
+fn begin_new(store: &mut dyn Store, (row, kept): (RunRow, Kept)) -> Result<(), StoreError> {
+    let mut sealed = Vec::new();
+    // Files change seldom: mostly all of them are known, and no transaction is needed.
+    for (digest, bytes) in kept.sealed {
+        if store.sealed(&digest)?.is_none() {
+            sealed.push((digest, bytes));
+        }
+    }
+    if !sealed.is_empty() {
+        store.commit(Commit { sealed, ..Commit::default() })?;
+    }
+    store.put_blob(&kept.blob)?;
+    store.begin_run(row)
 }
 
 /// The last transaction of a run, and the end of its lock.

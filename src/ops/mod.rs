@@ -1,11 +1,12 @@
 //! Use cases: what a person asks of pmx, one file each, without printing anything.
 //!
-//! Holds: finding and reading a project, building, planning, drawing, history, checking, describing
+//! Holds: finding and reading a project, building, resuming, cancelling, planning, drawing, history, checking, describing
 //! Imports: digest, event, exec, lang, model, name, plan, secret, source, store, value, vault, wire
 //! Effects: reads the project's files, opens the store, starts a profile's machines
 //! Never: prints, reads the environment, knows who calls
 
 pub mod build;
+pub mod cancel;
 pub mod describe;
 pub mod front;
 pub mod gc;
@@ -16,8 +17,12 @@ pub mod plan;
 pub mod planner;
 pub mod project;
 pub mod ready;
+pub mod recipe;
+pub mod resume;
 pub mod runs;
 pub mod schema;
 pub mod secrets;
 pub mod site;
+mod stopping;
+pub mod why;
 pub mod world;

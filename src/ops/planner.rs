@@ -9,8 +9,12 @@ use crate::lang::pmxfile::Profile;
 use crate::model::contract::{Failure, SpecRow, TypeRow};
 use crate::model::registry;
 use crate::name::ResourceName;
-use crate::plan::graph::Action;
+use crate::ops::recipe;
+use crate::plan::graph::{Action, Graph};
 use crate::plan::{Target, lower};
+use crate::secret::Sealer;
+use crate::store::Store;
+use crate::store::words::RunRow;
 use crate::value::Map;
 
 /// The registered type of that name.
@@ -63,5 +67,9 @@ impl Planner for ProjectPlanner {
             }
             None => format!("`pmx describe {}` lists what it writes", name.def),
         }
+    }
+
+    fn remake(&self, store: &mut dyn Store, run: &RunRow, sealer: &dyn Sealer) -> Result<Graph, String> {
+        recipe::remake(store, run, sealer).map(|(_, remade)| remade.graph).map_err(|error| error.to_string())
     }
 }

@@ -33,20 +33,29 @@ impl Loaded {
     }
 }
 
-/// Reads and checks all files of the project at `site`.
-pub fn load(site: &Site) -> Result<Loaded, Vec<Diagnostic>> {
+/// The files of the project at `site`.
+pub fn sources(site: &Site) -> Result<project::Sources, Vec<Diagnostic>> {
     let one = |d| vec![d];
-    let sources = project::Sources {
+    Ok(project::Sources {
         pmxfile: Arc::clone(&site.pmxfile.source),
         definitions: site::read_all(&site.root, "definitions").map_err(one)?,
         workflows: site::read_all(&site.root, "workflows").map_err(one)?,
-    };
-    let (project, mut complaints) = project::parse(&sources);
+    })
+}
+
+/// Reads and checks all files of the project at `site`.
+pub fn load(site: &Site) -> Result<Loaded, Vec<Diagnostic>> {
+    Ok(read(&sources(site)?))
+}
+
+/// The same of files that lie ready.
+pub fn read(sources: &project::Sources) -> Loaded {
+    let (project, mut complaints) = project::parse(sources);
     if let Some(project) = &project {
         complaints.extend(check::check(project, &schemas()));
     }
     complaints.sort_by_key(|d| (d.severity, d.at.as_ref().map(|(span, _)| (span.source.name.clone(), span.range.start))));
-    Ok(Loaded { project: project.map(Arc::new), complaints })
+    Loaded { project: project.map(Arc::new), complaints }
 }
 
 /// Reads and checks all files, and compiles each workflow that needs no inputs, as a build would: circles of observers show only then.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::event::{Ending, Event, Stamped, Time};
+use crate::name::Actor;
 use crate::ops::history::trouble;
 use crate::source::Diagnostic;
 use crate::store::Store;
@@ -20,6 +21,8 @@ pub struct RunStory {
     pub actions: Vec<ActionStory>,
     /// Actions that began and have no end in the journal: they run now, or ran when the run's process died.
     pub unfinished: Vec<Unfinished>,
+    /// Each time it was gone on with.
+    pub resumed: Vec<Resumed>,
     /// Its journal.
     pub journal: Vec<Stamped>,
 }
@@ -70,6 +73,20 @@ pub struct Unfinished {
     pub task: Option<String>,
 }
 
+/// A run that was gone on with.
+#[derive(Clone, Debug, Serialize)]
+pub struct Resumed {
+    /// When.
+    pub at: Time,
+    /// By whom.
+    pub actor: Actor,
+}
+
+fn resumed(line: &Stamped) -> Option<Resumed> {
+    let Event::RunResumed { actor, .. } = &line.event else { return None };
+    Some(Resumed { at: line.at, actor: actor.clone() })
+}
+
 /// How many journal lines `pmx run` reads: more than any run of a thousand actions writes.
 const JOURNAL: usize = 10_000;
 
@@ -91,23 +108,31 @@ pub fn find(store: &mut dyn Store, part: &str) -> Result<RunRow, Vec<Diagnostic>
 /// The whole story of a run.
 pub fn story(store: &mut dyn Store, part: &str) -> Result<RunStory, Vec<Diagnostic>> {
     let row = find(store, part)?;
-    let mut actions: Vec<ActionStory> = store.records(&row.id).map_err(|e| trouble(&e))?.into_iter().map(ActionStory::from).collect();
+    let mut actions: Vec<ActionStory> = Vec::new();
+    // A run that was resumed may have several ends of one step: the last one counts.
+    let last = |actions: &mut Vec<ActionStory>, action: ActionStory| {
+        actions.retain(|known| known.step != action.step);
+        actions.push(action);
+    };
+    store.records(&row.id).map_err(|e| trouble(&e))?.into_iter().for_each(|record| last(&mut actions, ActionStory::from(record)));
     let journal = store.journal(&row.id, 0, JOURNAL).map_err(|e| trouble(&e))?;
     for told in journal.iter().filter_map(ended) {
-        match actions.iter_mut().find(|action| action.step == told.step) {
+        match actions.iter().position(|action| action.step == told.step) {
             // The journal has the sentence that was shown, such as why something is fresh.
-            Some(action) => action.summary = told.summary,
-            None => actions.push(told),
+            Some(at) if actions[at].ending == told.ending => actions[at].summary = told.summary,
+            Some(at) if actions[at].ended > told.ended => {}
+            _ => last(&mut actions, told),
         }
     }
     actions.sort_by_key(|action| action.ended);
     let unfinished = unfinished(&journal);
-    Ok(RunStory { row, actions, unfinished, journal })
+    let resumed = journal.iter().filter_map(resumed).collect();
+    Ok(RunStory { row, actions, unfinished, resumed, journal })
 }
 
 /// An action as the journal tells its end: what was skipped, or failed before its method was called, has no record.
 fn ended(line: &Stamped) -> Option<ActionStory> {
-    let Event::ActionFinished { step, call, ending, summary, seconds } = &line.event else { return None };
+    let Event::ActionFinished { step, call, ending, summary, seconds, .. } = &line.event else { return None };
     let lasted = Duration::from_secs_f64(seconds.clamp(0.0, 1e9));
     Some(ActionStory {
         step: step.clone(),
@@ -120,11 +145,14 @@ fn ended(line: &Stamped) -> Option<ActionStory> {
     })
 }
 
-fn unfinished(journal: &[Stamped]) -> Vec<Unfinished> {
+/// Actions that began and have no end in this journal.
+pub fn unfinished(journal: &[Stamped]) -> Vec<Unfinished> {
     let mut open: Vec<Unfinished> = Vec::new();
     for line in journal {
         match &line.event {
             Event::ActionStarted { step, call, .. } => {
+                // Begun again: its process had died, and the run was resumed.
+                open.retain(|action| action.step != *step);
                 open.push(Unfinished { step: step.clone(), call: call.clone(), began: line.at, task: None });
             }
             Event::Task { step, id } => {

@@ -39,6 +39,14 @@ pub fn open(site: &Site) -> Result<Option<Box<dyn Store>>, Diagnostic> {
     Ok(store.map(|store| Box::new(store) as Box<dyn Store>))
 }
 
+/// The store of the project with its key; that there is none is the user's mistake.
+pub fn open_with_key(site: &Site, front: &Front) -> Result<Opened, Diagnostic> {
+    let missing = || Diagnostic::yours("this project has no store yet, so there is no run").help("`pmx build` makes one");
+    let store = open(site)?.ok_or_else(missing)?;
+    let key = key(front, store.id())?;
+    Ok(Opened { store, key })
+}
+
 /// The key of the store `id`, made on first use.
 pub fn key(front: &Front, id: &str) -> Result<Arc<StoreKey>, Diagnostic> {
     let given = front.env.get("PMX_STORE_KEY").map(String::as_str);

@@ -22,6 +22,15 @@ const ACCOUNT_KEY: &str = "$account";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest(String);
 
+/// One part of a manifest.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Field {
+    /// Which: `revision`, `arguments.vmName`, `globals.apiUrl`.
+    pub path: String,
+    /// Its value for people: accounts by their names, secrets by a digest.
+    pub value: String,
+}
+
 /// One part of two manifests that differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
@@ -102,6 +111,11 @@ impl Manifest {
         let shown = |value: Option<&Value>| value.map(shown);
         let difference = |name: &String| Difference { field: name.clone(), old: shown(old.get(name)), new: shown(new.get(name)) };
         names.into_iter().filter(differs).map(difference).collect()
+    }
+
+    /// Every part that counts, in the order of the paths.
+    pub fn walk(&self) -> Vec<Field> {
+        self.fields().into_iter().map(|(path, value)| Field { path, value: shown(&value) }).collect()
     }
 
     /// Every leaf by its path.

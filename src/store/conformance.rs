@@ -268,6 +268,7 @@ fn a_journal_is_read_in_pages(bench: &dyn Bench) {
         ending: Ending::Done,
         summary: String::new(),
         seconds: f64::INFINITY,
+        left: None,
     };
     let commit = Commit { journal: Some((run_id(1), vec![Stamped { at: Time(0), event: endless }])), ..Commit::default() };
     assert!(store.commit(commit).is_err());

@@ -18,7 +18,7 @@ use super::lease::{Ask, Request, Standing};
 use super::queue::Watch;
 use super::run_lock::Locks;
 use super::schema::Index;
-use super::words::{ActionRecord, Commit, RunRow, StoreError, Version};
+use super::words::{ActionRecord, Cancel, Commit, RunRow, StoreError, Version};
 use super::{Store, admit, queue};
 use crate::digest::Digest;
 use crate::event::{RunState, Stamped, Time};
@@ -278,6 +278,25 @@ impl Store for DirStore {
 
     fn end_run(&mut self, run: &RunId) -> Result<(), StoreError> {
         self.locks.free(run)
+    }
+
+    fn resume_run(&mut self, run: &RunId) -> Result<bool, StoreError> {
+        if !self.locks.retake(run)? {
+            return Ok(false);
+        }
+        let written = self.write(|rows| rows.set_state(run, RunState::Running, None));
+        if written.is_err() {
+            self.locks.free(run)?;
+        }
+        written.map(|()| true)
+    }
+
+    fn ask_cancel(&mut self, run: &RunId, ask: &Cancel) -> Result<bool, StoreError> {
+        self.locks.ask_cancel(run, ask)
+    }
+
+    fn cancel_asked(&mut self, run: &RunId) -> Result<Option<Cancel>, StoreError> {
+        self.locks.cancel_asked(run)
     }
 
     fn runs(&mut self, limit: usize) -> Result<Vec<RunRow>, StoreError> {

@@ -8,7 +8,7 @@ use super::chain::moved;
 use super::dir::too_large;
 use super::lease::{Ask, Request, Standing, Table};
 use super::ledger::{FOUND_AT_MOST, never_begun};
-use super::words::{ActionRecord, Commit, NewVersion, RunRow, StoreError, Version};
+use super::words::{ActionRecord, Cancel, Commit, NewVersion, RunRow, StoreError, Version};
 use super::{Store, admit};
 use crate::digest::Digest;
 use crate::event::{RunState, Stamped, Time};
@@ -36,6 +36,7 @@ struct Shared {
     journals: BTreeMap<RunId, Vec<String>>,
     locks: BTreeMap<RunId, u64>,
     leases: Table,
+    cancels: BTreeMap<RunId, Cancel>,
     pins: BTreeMap<String, String>,
 }
 
@@ -247,9 +248,35 @@ impl Store for MemoryStore {
     }
 
     fn end_run(&mut self, run: &RunId) -> Result<(), StoreError> {
-        let handle = self.handle;
-        self.shared().locks.retain(|held, holder| held != run || *holder != handle);
+        let (handle, mut shared) = (self.handle, self.shared());
+        shared.locks.retain(|held, holder| held != run || *holder != handle);
+        shared.cancels.remove(run);
         Ok(())
+    }
+
+    fn resume_run(&mut self, run: &RunId) -> Result<bool, StoreError> {
+        let mut shared = self.shared();
+        if shared.locks.contains_key(run) {
+            return Ok(false);
+        }
+        let row = shared.runs.get_mut(run).ok_or_else(|| never_begun(run))?;
+        (row.state, row.ended) = (RunState::Running, None);
+        shared.cancels.remove(run);
+        shared.locks.insert(run.clone(), self.handle);
+        Ok(true)
+    }
+
+    fn ask_cancel(&mut self, run: &RunId, ask: &Cancel) -> Result<bool, StoreError> {
+        let mut shared = self.shared();
+        let lives = shared.locks.contains_key(run);
+        if lives {
+            shared.cancels.insert(run.clone(), ask.clone());
+        }
+        Ok(lives)
+    }
+
+    fn cancel_asked(&mut self, run: &RunId) -> Result<Option<Cancel>, StoreError> {
+        Ok(self.shared().cancels.get(run).cloned())
     }
 
     fn runs(&mut self, limit: usize) -> Result<Vec<RunRow>, StoreError> {

@@ -7,6 +7,7 @@
 
 mod admit;
 mod blob;
+mod cancel;
 mod chain;
 pub mod dir;
 pub mod gc;
@@ -30,12 +31,14 @@ mod equal_tests;
 mod lease_model;
 #[cfg(test)]
 mod lease_tests;
+#[cfg(test)]
+mod resume_tests;
 
 use crate::digest::Digest;
 use crate::event::{Stamped, Time};
 use crate::name::{ResourceName, ResourcePattern, RunId};
 use lease::{Ask, Request, Standing};
-use words::{ActionRecord, Commit, RunRow, StoreError, Version};
+use words::{ActionRecord, Cancel, Commit, RunRow, StoreError, Version};
 
 /// A store. Synchronous; it lives on one thread of its process, and several processes may use one directory at the same time.
 pub trait Store: Send {
@@ -77,6 +80,13 @@ pub trait Store: Send {
     fn begin_run(&mut self, row: RunRow) -> Result<(), StoreError>;
     /// Frees the lock file of a run begun here. The final state was written by `commit` before.
     fn end_run(&mut self, run: &RunId) -> Result<(), StoreError>;
+    /// Takes the lock of a run that was begun before, by whichever process, and sets it running again. `false`: some process holds it, so it lives.
+    fn resume_run(&mut self, run: &RunId) -> Result<bool, StoreError>;
+    /// Asks a run to stop, in whichever process it lives; a later ask takes the place of an earlier one. `false`: no process holds its lock, so nobody
+    /// hears it.
+    fn ask_cancel(&mut self, run: &RunId, ask: &Cancel) -> Result<bool, StoreError>;
+    /// What a run was last asked for by `ask_cancel` since it was begun or resumed. Cheap: a run looks often.
+    fn cancel_asked(&mut self, run: &RunId) -> Result<Option<Cancel>, StoreError>;
     /// Runs, newest first. A row that says `running` while nobody holds its lock comes back as `interrupted`.
     fn runs(&mut self, limit: usize) -> Result<Vec<RunRow>, StoreError>;
     /// Runs whose id begins or ends with `part` (hex digits), newest first, at most 10.

@@ -2,8 +2,8 @@
 //!
 //! | | begin_run of the same id | `runs` and `lease` of another process |
 //! |---|---|---|
-//! | live run (exclusive lock on `<id>.lock`) | refused | its shared probe fails: it lives |
-//! | probe (shared lock, for a moment) | cannot meet: the row that is probed for is written after the lock is taken | no conflict |
+//! | live run (exclusive lock on `<id>.lock`) | refused, `retake` too | its shared probe fails: it lives |
+//! | probe (shared lock, for a moment) | cannot meet: the row that is probed for is written after the lock is taken; `retake` tries again | no conflict |
 //!
 //! Who keeps blobs holds `keeping.lock` shared until its runs are over; who drops blobs holds it exclusively, is refused while anybody keeps, and is
 //! waited for by those who want to.
@@ -16,12 +16,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::blob::io;
-use super::words::StoreError;
+use super::words::{Cancel, StoreError};
 use crate::name::RunId;
 
 /// How often, and how far apart, a keeper of blobs asks whether the sweeper is done: 20 seconds in all, as long as a transaction waits.
 const TURNS: u32 = 1000;
 const TURN: Duration = Duration::from_millis(20);
+/// How often a lock that is only probed now and then is asked for.
+const PROBES: u32 = 50;
 
 /// The locks that one handle holds.
 pub(super) struct Locks {
@@ -65,11 +67,53 @@ impl Locks {
         }
     }
 
+    /// Takes the lock of a run that was begun before; `false` when somebody holds it. A probe holds it shared for a moment, so a second of refusals is
+    /// needed to say so.
+    pub fn retake(&mut self, run: &RunId) -> Result<bool, StoreError> {
+        if self.runs.contains_key(run) {
+            return Ok(false);
+        }
+        let path = self.path(run);
+        let file = Self::open(&path)?;
+        for _ in 0..PROBES {
+            match file.try_lock() {
+                Ok(()) => {
+                    super::cancel::remove(&self.directory, run)?;
+                    self.runs.insert(run.clone(), file);
+                    return Ok(true);
+                }
+                Err(TryLockError::WouldBlock) => std::thread::sleep(TURN),
+                Err(TryLockError::Error(e)) => return Err(io(format!("lock {}", path.display()), &e)),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Leaves a request to stop for the process that holds the lock of `run`; `false` when there is none.
+    pub fn ask_cancel(&self, run: &RunId, ask: &Cancel) -> Result<bool, StoreError> {
+        if !self.lives(run)? {
+            return Ok(false);
+        }
+        super::cancel::write(&self.directory, run, ask)?;
+        if self.lives(run)? {
+            return Ok(true);
+        }
+        // It ended in between: a request that nobody reads must not lie there.
+        super::cancel::remove(&self.directory, run)?;
+        Ok(false)
+    }
+
+    /// The request to stop that was left for `run`.
+    pub fn cancel_asked(&self, run: &RunId) -> Result<Option<Cancel>, StoreError> {
+        super::cancel::read(&self.directory, run)
+    }
+
     /// Frees the lock of a run and removes its file. Nothing happens for a run that this handle does not hold.
     pub fn free(&mut self, run: &RunId) -> Result<(), StoreError> {
         let Some(file) = self.runs.remove(run) else { return Ok(()) };
         let path = self.path(run);
         // Removed while locked: whoever opened it before sees the lock until the row is final.
+        let asked = super::cancel::remove(&self.directory, run);
         let removed = fs::remove_file(&path);
         unlock(&file);
         if self.runs.is_empty() {
@@ -77,7 +121,7 @@ impl Locks {
         }
         match removed {
             Err(e) if e.kind() != ErrorKind::NotFound => Err(io(format!("remove the lock file {}", path.display()), &e)),
-            _ => Ok(()),
+            _ => asked,
         }
     }
 

@@ -171,6 +171,15 @@ fn kin(found: &str, known: u32) -> &'static str {
     }
 }
 
+/// What a run is asked for by somebody else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cancel {
+    /// Who asks.
+    pub by: Actor,
+    /// Whether what runs is cancelled too; else it may end, and nothing new starts.
+    pub now: bool,
+}
+
 /// What can go wrong in a store.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum StoreError {

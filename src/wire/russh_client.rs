@@ -243,6 +243,7 @@ impl Ssh for SshClient {
     fn exec<'a>(&'a self, target: &'a Target, exec: Exec, sink: Sink<'a>) -> BoxFuture<'a, Result<Output, SshError>> {
         Box::pin(async move {
             let text = exec.command.render().map_err(|e| SshError::Local(e.to_string()))?;
+            let text = exec.mark.iter().fold(text, |text, mark| format!("PMX_TASK={mark}.$$; export PMX_TASK\n{text}"));
             let what = exec.name.map_or_else(|| shortened(&exec.command.to_string()), str::to_owned);
             let begun = AtomicBool::new(false);
             let ask = Ask { what: &what, deadline: exec.deadline, begun: &begun };

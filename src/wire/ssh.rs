@@ -59,12 +59,15 @@ pub struct Exec {
     pub keep: usize,
     /// What errors call it; otherwise they show its text.
     pub name: Option<&'static str>,
+    /// A word by which the process group is found again from another connection: `PMX_TASK=<mark>.<pid of its leader>` is in its environment, and in the
+    /// text of a shell that runs a script.
+    pub mark: Option<String>,
 }
 
 impl Exec {
     /// `command` with empty input, this deadline, and 1 MiB kept of each output.
     pub const fn new(command: Command, deadline: Duration) -> Self {
-        Self { command, input: Input::Empty, deadline, keep: 1 << 20, name: None }
+        Self { command, input: Input::Empty, deadline, keep: 1 << 20, name: None, mark: None }
     }
 }
 

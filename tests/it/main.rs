@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests own files, processes, the environment and the clock of their sandbox")]
 
 mod bad_input;
+mod cancel;
 mod care;
 mod commands;
 mod faults;
@@ -19,6 +20,7 @@ mod process;
 mod real;
 mod real_smoke;
 mod real_types;
+mod resume;
 mod sandbox;
 mod schemas;
 mod secrets;

@@ -19,7 +19,7 @@ mod refused;
 mod repo;
 mod repo_cut;
 mod secrets;
-mod site;
+pub mod site;
 mod stream;
 mod tailnet;
 mod uploads;

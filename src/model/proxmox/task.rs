@@ -21,6 +21,10 @@ const UNKNOWN: Duration = Duration::from_secs(5);
 const REREADS: u32 = 5;
 /// How long the node may be out of reach in the middle of a wait.
 const LOST: Duration = Duration::from_secs(60);
+/// The wait for a task that an earlier try began.
+pub const LEFT: &str = "a Proxmox task of the interrupted run";
+/// Its deadline.
+pub const LEFT_DEADLINE: Duration = Duration::from_secs(1800);
 /// Lines kept for a failure's tail.
 const TAIL: usize = 8;
 
@@ -110,6 +114,44 @@ pub async fn wait(api: &Api<'_>, data: &Json, phase: &str, deadline: Duration) -
     let given = data.as_str().unwrap_or_default();
     let upid: Upid = given.parse().map_err(|e| Failure::theirs(format!("{}: {e}", api.host())).maybe_acted())?;
     api.ctx.reporter.task(given).await;
+    follow(api, upid, phase, deadline).await
+}
+
+/// What became of the tasks that an earlier try had begun.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reattached {
+    /// Whether the last of them ended well: what it did, this action did.
+    pub done: bool,
+}
+
+/// Waits for the tasks that an earlier try of this very action began before its process died, each by its id, with its log streamed. A task that failed is
+/// told: what it left undone is for the method, which looks.
+pub async fn reattach(api: &Api<'_>) -> Result<Reattached, Failure> {
+    let mut found = Reattached::default();
+    for upid in api.ctx.unfinished.iter().filter_map(|id| id.parse::<Upid>().ok()) {
+        let named = format!("{} of {} ({upid})", upid.kind, upid.id);
+        match api.get(&format!("/nodes/{}/tasks/{upid}/status", upid.node), &[]).await {
+            Err(error) if error.reason().contains("no such task") => {
+                api.ctx.reporter.warn(&format!("{named}, which the interrupted run began, is not known to the node any more"));
+                continue;
+            }
+            Err(error) => return Err(Failure::from(error).maybe_acted()),
+            Ok(_) => api.ctx.reporter.line(Stream::Log, &format!("attached to {named} of the interrupted run")),
+        }
+        match follow(api, upid, LEFT, LEFT_DEADLINE).await {
+            Ok(_) => found.done = true,
+            // No exit: the wait itself ended, by its deadline, a cancel, or the network.
+            Err(error) if error.exit.is_empty() => return Err(error.failure),
+            Err(error) => {
+                found.done = false;
+                api.ctx.reporter.warn(&format!("{named}, which the interrupted run began, ended with: {}", error.exit));
+            }
+        }
+    }
+    Ok(found)
+}
+
+async fn follow(api: &Api<'_>, upid: Upid, phase: &str, deadline: Duration) -> Result<Done, TaskError> {
     let mut watch = Watch { api, upid, next: 0, lines: Vec::new(), lost: None, rereads: 0 };
     let mut wait = Wait::begin(api.ctx, phase, deadline, (Duration::from_millis(30), Duration::from_secs(1)));
     let mut streamed = Duration::ZERO;

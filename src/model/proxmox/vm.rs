@@ -19,8 +19,9 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::model::contract::{Acts, At, Context, Effect, Failure, Instance, MethodRow, Observer, PhaseRow, SpecRow, TypeRow, Writes};
+use crate::model::contract::{Acts, At, Call, Context, Effect, Failure, Instance, MethodRow, Observer, PhaseRow, SpecRow, TypeRow, Writes};
 use crate::model::proxmox::api::{Account, Api, Endpoint};
+use crate::model::proxmox::task;
 use crate::model::schema::object;
 use crate::secret::Credential;
 use crate::value::Value;
@@ -192,6 +193,13 @@ impl Globals {
     fn api(self, ctx: &Context) -> Result<Api<'_>, Failure> {
         Api::new(ctx, &self.endpoint, Account::Handle { ticket: self.ticket, csrf: self.csrf_token })
     }
+}
+
+/// Waits for the tasks in the context of a call, whichever method it was.
+pub async fn settle_tasks(ctx: &Context, call: Call) -> Result<(), Failure> {
+    let (globals, serde::de::IgnoredAny) = call.typed::<Globals, _>()?;
+    let api = globals.api(ctx)?;
+    task::reattach(&api).await.map(drop)
 }
 
 #[derive(Deserialize, JsonSchema)]

@@ -30,10 +30,12 @@ pub(super) async fn create(ctx: &Context, call: Call) -> Result<Outcome, Failure
     let (globals, arguments) = call.typed::<Globals, Create>()?;
     check_name(&arguments.vm_name)?;
     let api = globals.api(ctx)?;
+    let before = task::reattach(&api).await?;
     let fleet = Fleet::read(&api).await?;
     let named = fleet.named(&arguments.vm_name);
     if let Some(entry) = named.first() {
-        return adopt(&api, entry, named.len(), &arguments.vm_name).await;
+        let adopted = adopt(&api, entry, named.len(), &arguments.vm_name).await?;
+        return Ok(if before.done { Outcome { changed: true, ..adopted } } else { adopted });
     }
     let vmid = make(&api, &arguments).await?;
     let vm = state(&api, &api.node, vmid).await.map_err(|e| Failure::from(e).maybe_acted())?;

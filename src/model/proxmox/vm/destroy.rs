@@ -29,9 +29,10 @@ pub(super) async fn delete(ctx: &Context, call: Call) -> Result<Outcome, Failure
     }
     let api = globals.api(ctx)?;
     let shown = shown(ctx)?;
+    let before = task::reattach(&api).await?;
     let fleet = Fleet::read(&api).await?;
     if fleet.named(name).is_empty() {
-        return absent(&api, &fleet, name, shown);
+        return absent(&api, &fleet, name, shown).map(|outcome| Outcome { changed: before.done, ..outcome });
     }
     let entry = fleet.one(&api, name)?;
     look_at(&api, entry).await?;

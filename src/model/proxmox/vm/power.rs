@@ -36,10 +36,11 @@ const SEEN_AFTER: Duration = Duration::from_secs(1);
 pub(super) async fn start(ctx: &Context, call: Call) -> Result<Outcome, Failure> {
     let (globals, arguments) = call.typed::<Globals, Start>()?;
     let api = globals.api(ctx)?;
+    let before = task::reattach(&api).await?;
     let fleet = Fleet::read(&api).await?;
     let entry = fleet.one(&api, &arguments.vm_name)?;
     let mut seen = look_at(&api, entry).await?;
-    let mut started = false;
+    let mut started = before.done;
     if seen.status() != Status::Running {
         started = run_start(&api, entry).await?;
         seen = look(&api, &entry.node, entry.vmid).await.map_err(|e| Failure::from(e).maybe_acted())?;
@@ -127,6 +128,7 @@ async fn wait_for_address(api: &Api<'_>, seen: &Seen, arguments: &Start) -> Resu
 pub(super) async fn stop(ctx: &Context, call: Call) -> Result<Outcome, Failure> {
     let (globals, arguments) = call.typed::<Globals, Stop>()?;
     let api = globals.api(ctx)?;
+    let mut changed = task::reattach(&api).await?.done;
     let fleet = Fleet::read(&api).await?;
     if let Some(vm) = deleted(ctx, &fleet, &arguments.vm_name)? {
         let attributes = vm.attributes()?;
@@ -134,7 +136,6 @@ pub(super) async fn stop(ctx: &Context, call: Call) -> Result<Outcome, Failure> 
     }
     let entry = fleet.one(&api, &arguments.vm_name)?;
     let mut seen = look_at(&api, entry).await?;
-    let mut changed = false;
     if !seen.status().off() {
         seen = settle(&api, &entry.node, entry.vmid, overruled(arguments.mode)).await?;
         if !seen.status().off() {

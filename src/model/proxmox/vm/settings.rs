@@ -59,6 +59,7 @@ fn option_text(key: &str, value: Value) -> Result<Option<String>, Failure> {
 
 /// Read, decide, write under the digest that was read, read back. When somebody else wrote in between, once more from the start.
 async fn set(api: Api<'_>, name: String, wanted: Wanted) -> Result<Outcome, Failure> {
+    task::reattach(&api).await?;
     let fleet = Fleet::read(&api).await?;
     let entry = fleet.one(&api, &name)?;
     let mut open = !changes(&wanted, &look_at(&api, entry).await?.config).is_empty();

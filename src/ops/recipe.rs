@@ -1,0 +1,179 @@
+//! The recipe of a run: all that its graph is made of, kept beside the graph's drawing so that the run can be resumed.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::lang::project::Sources;
+use crate::ops::planner::{ProjectPlanner, find};
+use crate::ops::project;
+use crate::plan::explain::{self, Summary};
+use crate::plan::graph::Graph;
+use crate::plan::{Target, lower};
+use crate::secret::Sealer;
+use crate::source::Source;
+use crate::store::Store;
+use crate::store::words::{RunRow, StoreError};
+use crate::value::{Map, Value};
+
+/// Raised when the recipe's form changes; another form is not resumed.
+const FORMAT: u32 = 1;
+/// The name of the project's own file.
+const PMXFILE: &str = "Pmxfile.toml";
+
+/// All that a graph is made of. File texts are sealed: a password may stand in one, and the store holds nothing secret in the clear.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Recipe {
+    format: u32,
+    /// The profile.
+    pub profile: Option<String>,
+    /// The targets as typed.
+    pub targets: Vec<String>,
+    /// The inputs.
+    pub inputs: Value,
+    /// The revision of each type that the graph calls.
+    pub types: BTreeMap<String, u32>,
+    /// Every file of the project by its path, as the keyed digest of its text.
+    pub files: BTreeMap<String, Digest>,
+}
+
+/// The blob that a run's row names as its graph.
+#[derive(Serialize)]
+struct Blob<'a> {
+    #[serde(flatten)]
+    drawing: &'a Summary,
+    recipe: &'a Recipe,
+}
+
+/// A recipe in the form that the store keeps.
+pub struct Kept {
+    /// The drawing with the recipe: the run's graph blob.
+    pub blob: Vec<u8>,
+    /// The texts of the files, sealed, by keyed digest.
+    pub sealed: Vec<(Digest, Vec<u8>)>,
+}
+
+/// What is made of a recipe again.
+pub struct Remade {
+    /// Answers of the planner, from the files as they were.
+    pub planner: ProjectPlanner,
+    /// The graph.
+    pub graph: Graph,
+}
+
+fn files(sources: &Sources) -> impl Iterator<Item = &Arc<Source>> {
+    std::iter::once(&sources.pmxfile).chain(&sources.definitions).chain(&sources.workflows)
+}
+
+/// Every file by its path, as the keyed digest of its text.
+pub fn digests(sources: &Sources, sealer: &dyn Sealer) -> BTreeMap<String, Digest> {
+    let named = |file: &Arc<Source>| (file.name.display().to_string(), sealer.keyed_digest(file.text.as_bytes()));
+    files(sources).map(named).collect()
+}
+
+/// The recipe of `graph` as the store keeps it.
+pub fn keep(sources: &Sources, profile: Option<&str>, (graph, inputs): (&Graph, &Map), sealer: &dyn Sealer) -> Kept {
+    let recipe = Recipe {
+        format: FORMAT,
+        profile: profile.map(str::to_owned),
+        targets: graph.targets.clone(),
+        inputs: Value::Map(inputs.clone()),
+        types: graph.actions.iter().map(|action| (action.call.kind.name.to_owned(), action.call.kind.revision)).collect(),
+        files: digests(sources, sealer),
+    };
+    let sealed = files(sources).map(|file| (sealer.keyed_digest(file.text.as_bytes()), sealer.seal(file.text.as_bytes())));
+    let blob = serde_json::to_vec(&Blob { drawing: &explain::summary(graph), recipe: &recipe });
+    Kept { blob: blob.unwrap_or_default(), sealed: sealed.collect() }
+}
+
+/// Why a recipe cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// The blob was dropped by `gc`, or holds none.
+    #[error("{0}")]
+    Gone(String),
+    /// A type does something else now.
+    #[error("{kind} had revision {then} when it began and has {now} now, so what was done then is not what would be done now")]
+    Revision {
+        /// The type.
+        kind: String,
+        /// Its revision then.
+        then: u32,
+        /// Its revision now, or `none`.
+        now: String,
+    },
+    /// Compiled again, another graph comes out.
+    #[error("this pmx ({now}) makes another graph of it than the pmx that began it ({then}){why}")]
+    Differs {
+        /// Which version began it.
+        then: String,
+        /// This version.
+        now: &'static str,
+        /// The first complaint, if there is one.
+        why: String,
+    },
+    /// The store itself.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The recipe of a run, with the drawing of its graph.
+pub fn find_recipe(store: &mut dyn Store, row: &RunRow) -> Result<(Recipe, serde_json::Value), Unusable> {
+    let bytes = store.blob(&row.graph)?.ok_or_else(|| Unusable::Gone("its graph was dropped by gc".to_owned()))?;
+    let mut json: serde_json::Value =
+        serde_json::from_slice(&bytes).map_err(|e| Unusable::Gone(format!("its graph cannot be read: {e}")))?;
+    let recipe = json.as_object_mut().and_then(|fields| fields.remove("recipe"));
+    let recipe = recipe.ok_or_else(|| Unusable::Gone(format!("pmx {} kept no recipe of its graph", row.version)))?;
+    let recipe: Recipe = serde_json::from_value(recipe)
+        .ok()
+        .filter(|recipe: &Recipe| recipe.format == FORMAT)
+        .ok_or_else(|| Unusable::Gone(format!("pmx {} kept its recipe in a form that this pmx does not know", row.version)))?;
+    Ok((recipe, json))
+}
+
+/// The files of a recipe as they were.
+fn opened(store: &mut dyn Store, recipe: &Recipe, sealer: &dyn Sealer) -> Result<Sources, Unusable> {
+    let mut sources = Sources { pmxfile: Source::new(PMXFILE, ""), definitions: Vec::new(), workflows: Vec::new() };
+    for (name, digest) in &recipe.files {
+        let lost = |why: &str| Unusable::Gone(format!("its file {name} {why}"));
+        let sealed = store.sealed(digest)?.ok_or_else(|| lost("is not in the store"))?;
+        let plain = sealer.open(&sealed).ok_or_else(|| lost("was sealed with another key than this store's"))?;
+        let source = Source::new(name.as_str(), std::str::from_utf8(&plain).map_err(|_| lost("is not text"))?);
+        match Path::new(name).parent().and_then(Path::to_str) {
+            Some("definitions") => sources.definitions.push(source),
+            Some("workflows") => sources.workflows.push(source),
+            _ => sources.pmxfile = source,
+        }
+    }
+    Ok(sources)
+}
+
+/// Makes the graph again. It is the same as it was, or an error.
+pub fn remake(store: &mut dyn Store, row: &RunRow, sealer: &dyn Sealer) -> Result<(Recipe, Remade), Unusable> {
+    let (recipe, drawing) = find_recipe(store, row)?;
+    for (kind, then) in &recipe.types {
+        let now = find(kind).map(|row| row.revision);
+        if now != Some(*then) {
+            let now = now.map_or_else(|| "none".to_owned(), |now| now.to_string());
+            return Err(Unusable::Revision { kind: kind.clone(), then: *then, now });
+        }
+    }
+    let differs = |why: String| Unusable::Differs { then: row.version.clone(), now: env!("CARGO_PKG_VERSION"), why };
+    let first = |complaints: &[crate::source::Diagnostic]| complaints.first().map(|first| format!(": {first}")).unwrap_or_default();
+    let sources = opened(store, &recipe, sealer)?;
+    let project = project::read(&sources).sound().map_err(|complaints| differs(first(&complaints)))?;
+    let profile = recipe.profile.as_ref().and_then(|name| project.pmxfile.profiles.get(name)).cloned();
+    let targets = recipe.targets.iter().map(|text| Target::parse(text)).collect::<Result<Vec<_>, _>>();
+    let targets = targets.map_err(|complaint| differs(first(&[complaint])))?;
+    let Value::Map(inputs) = &recipe.inputs else { return Err(differs(String::new())) };
+    let graph = lower(&project, &find, profile.as_ref(), &targets, inputs).map_err(|complaints| differs(first(&complaints)))?;
+    // As text: a list of places would compare equal in any other form too, but not the other way round.
+    let redrawn = serde_json::to_value(explain::summary(&graph)).unwrap_or_default();
+    if redrawn != drawing {
+        return Err(differs(String::new()));
+    }
+    Ok((recipe, Remade { planner: ProjectPlanner { project, profile }, graph }))
+}

@@ -284,7 +284,10 @@ impl Store for DirStore {
         if !self.locks.retake(run)? {
             return Ok(false);
         }
-        let written = self.write(|rows| rows.set_state(run, RunState::Running, None));
+        let written = self.write(|rows| {
+            rows.set_state(run, RunState::Running, None)?;
+            rows.orphan(run)
+        });
         if written.is_err() {
             self.locks.free(run)?;
         }

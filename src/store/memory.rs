@@ -262,6 +262,7 @@ impl Store for MemoryStore {
         let row = shared.runs.get_mut(run).ok_or_else(|| never_begun(run))?;
         (row.state, row.ended) = (RunState::Running, None);
         shared.cancels.remove(run);
+        shared.leases.orphan(run);
         shared.locks.insert(run.clone(), self.handle);
         Ok(true)
     }

@@ -7,6 +7,7 @@
 
 pub mod build;
 pub mod describe;
+pub mod doctor;
 pub mod front;
 pub mod gc;
 pub mod history;

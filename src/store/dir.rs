@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use super::blob::{LARGEST, Objects, SMALL, io, sync_directory, temporary};
 use super::run_lock::Locks;
 use super::schema::Index;
+use super::verify::Damage;
 use super::words::{ActionRecord, Commit, RunRow, StoreError, Version};
 use super::{Store, admit};
 use crate::digest::Digest;
@@ -339,6 +340,10 @@ impl Store for DirStore {
 
     fn dropped(&mut self, digest: &Digest) -> Result<bool, StoreError> {
         Ok(!self.pending.contains_key(digest) && !self.objects.holds(digest) && self.index.rows().is_dropped(digest)?)
+    }
+
+    fn damaged_rows(&mut self) -> Result<Vec<Damage>, StoreError> {
+        self.index.rows().damaged_rows()
     }
 
     fn index_defects(&mut self) -> Result<Vec<String>, StoreError> {

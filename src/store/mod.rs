@@ -14,6 +14,7 @@ mod ledger;
 pub mod memory;
 mod run_lock;
 mod schema;
+mod sums;
 pub mod verify;
 pub mod words;
 
@@ -23,6 +24,8 @@ mod conformance;
 mod dir_tests;
 #[cfg(test)]
 mod equal_tests;
+#[cfg(test)]
+mod flip_tests;
 
 use crate::digest::Digest;
 use crate::event::{Stamped, Time};
@@ -111,6 +114,10 @@ pub trait Store: Send {
     /// Whether the blob was dropped on purpose, and not kept again since.
     fn dropped(&mut self, _digest: &Digest) -> Result<bool, StoreError> {
         Ok(false)
+    }
+    /// The rows that are not what was written, among those that no digest covers.
+    fn damaged_rows(&mut self) -> Result<Vec<verify::Damage>, StoreError> {
+        Ok(Vec::new())
     }
     /// What the index says about its own structure: one sentence per defect, empty when it is sound.
     fn index_defects(&mut self) -> Result<Vec<String>, StoreError> {

@@ -38,6 +38,15 @@ bench NAME *ARGS:
 lab *ARGS:
     cargo run --locked --quiet -- --profile lab {{ ARGS }}
 
+# Writes the schemas that editors read.
+schemas:
+    mkdir -p docs/schema
+    for kind in pmxfile definition workflow; do cargo run --locked --quiet -- types --schema $kind > docs/schema/$kind.json; done
+
+# Lets every method pretend, one at a time, and asks whether its tests notice; writes docs/inventory.md.
+mutants *METHODS:
+    tests/mutants/run {{ METHODS }}
+
 # Draws the project's graph into target/graph.svg.
 graph *TARGETS:
     cargo run --locked --quiet -- graph {{ TARGETS }} --dot | dot -Tsvg > target/graph.svg

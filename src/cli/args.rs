@@ -63,7 +63,7 @@ pub enum Command {
     /// Show one run.
     Run(RunArgs),
     /// List the model types.
-    Types,
+    Types(TypesArgs),
     /// Describe a type, a method, a definition or a workflow.
     Describe(DescribeArgs),
     /// Keep secrets.
@@ -202,6 +202,25 @@ pub struct RunArgs {
 pub struct DescribeArgs {
     /// `proxmox/vm`, `proxmox/vm.start`, `fleet`, `fleet.start`, or `stop-calamity`.
     pub name: String,
+}
+
+/// `pmx types`.
+#[derive(Debug, Args)]
+pub struct TypesArgs {
+    /// Print the JSON schema of such a file instead, for editors.
+    #[arg(long, value_name = "FILE", value_enum)]
+    pub schema: Option<SchemaOf>,
+}
+
+/// A file of a project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SchemaOf {
+    /// `Pmxfile.toml`.
+    Pmxfile,
+    /// A file of `definitions/`.
+    Definition,
+    /// A file of `workflows/`.
+    Workflow,
 }
 
 /// `pmx vault`.

@@ -68,7 +68,7 @@ fn dispatch(front: &Front, command: &Command, out: &mut Out) -> Result<Exit, Vec
         Command::Ls(args) => log::ls(front, args, out),
         Command::Runs(args) => runs::runs(front, args, out),
         Command::Run(args) => runs::run(front, args, out),
-        Command::Types => Ok(project::types(out)),
+        Command::Types(args) => Ok(project::types(args, out)),
         Command::Describe(args) => project::describe(front, args, out),
         Command::Vault(args) => vault::run(front, args, out),
         Command::Fsck => care::fsck(front, out),

@@ -1,11 +1,12 @@
 //! `pmx init`, `pmx check`, `pmx types`, `pmx describe`: the project's files and what they may say.
 
-use crate::cli::args::{DescribeArgs, InitArgs};
+use crate::cli::args::{DescribeArgs, InitArgs, SchemaOf, TypesArgs};
 use crate::cli::exit::Exit;
 use crate::cli::out::Out;
 use crate::cli::report::{JsonComplaint, render};
 use crate::ops::describe::{self, Page};
 use crate::ops::front::Front;
+use crate::ops::schema::{self, FileKind};
 use crate::ops::site::Site;
 use crate::ops::{init, project};
 use crate::source::{Diagnostic, Severity};
@@ -56,8 +57,21 @@ fn counted(count: usize, what: &str) -> String {
 }
 
 /// `pmx types`.
-pub fn types(out: &mut Out) -> Exit {
-    page(&describe::types(), out)
+pub fn types(args: &TypesArgs, out: &mut Out) -> Exit {
+    let kind = match args.schema {
+        None => return page(&describe::types(), out),
+        Some(SchemaOf::Pmxfile) => FileKind::Pmxfile,
+        Some(SchemaOf::Definition) => FileKind::Definition,
+        Some(SchemaOf::Workflow) => FileKind::Workflow,
+    };
+    let schema = schema::schema(kind);
+    if out.json {
+        out.json(&schema);
+    } else {
+        // For people and for version control: a key a line.
+        out.line(format!("{schema:#}"));
+    }
+    Exit::Done
 }
 
 /// `pmx describe`. Works without a project for types and methods.

@@ -8,10 +8,11 @@ use crate::event::Lasting;
 use crate::lang::Project;
 use crate::lang::types::{Field, Kind, Object, Type};
 use crate::lang::workflow::{Step, What};
-use crate::model::contract::{At, Effect, Instance, MethodRow, TypeRow};
+use crate::model::contract::{At, Effect, Instance, MethodRow, PhaseRow, SpecRow, TypeRow, Writes};
 use crate::model::registry;
 use crate::name::{nearest, renamed};
 use crate::source::Diagnostic;
+use crate::value::Value;
 
 /// A page for people, and the same for programs.
 pub struct Page {
@@ -47,7 +48,7 @@ pub fn describe(project: Option<&Project>, name: &str) -> Result<Page, Diagnosti
     match method {
         None => Ok(type_page(row, definition.map(|definition| definition.name.as_str()))),
         Some(method) => match row.method(method) {
-            Some(method) => Ok(method_page(row, method)),
+            Some(method) => Ok(method_page(row, method, definition.map(|definition| definition.name.as_str()))),
             None => {
                 let known = row.methods.iter().map(|method| method.name);
                 let listed = known.clone().collect::<Vec<_>>().join(", ");
@@ -94,54 +95,69 @@ fn workflow_page(workflow: &crate::lang::workflow::Workflow) -> Page {
 }
 
 fn type_page(row: &TypeRow, definition: Option<&str>) -> Page {
-    let mut text = String::new();
+    let mut text = format!("# {}\n\n", row.name);
     if let Some(name) = definition {
         let _ = writeln!(text, "{name} is a {}.\n", row.name);
     }
-    let _ = writeln!(text, "{}\n", row.doc.trim());
+    let _ = writeln!(text, "{}\n\n## Methods\n", row.doc.trim());
+    for method in row.methods {
+        let _ = writeln!(text, "  {:<20} {:<9} {}", method.name, method.effect.to_string(), first_sentence(method.doc));
+    }
+    let _ = writeln!(text, "\nEach is described below, with what it takes, writes and waits for.\n");
     fields(&mut text, "Global arguments", &(row.globals)());
     text.push_str("## Resources\n\n");
     for spec in row.specs {
-        let trust = spec.trust.map_or_else(|| "for ever".to_owned(), |window| format!("{} s", window.as_secs()));
-        let observer = spec.observer.map_or_else(|| "no method observes it".to_owned(), |observer| format!("observed by {}", observer.one));
-        let _ = writeln!(text, "### {}\n\n{} ({observer}; trusted {trust})\n", spec.name, spec.doc);
-        list(&mut text, &(spec.attributes)());
+        resource_text(&mut text, row, spec);
     }
-    text.push_str("## Methods\n\n");
     for method in row.methods {
-        method_text(&mut text, method, "###");
+        method_text(&mut text, method, definition, "## Method ");
     }
     Page { text, json: type_json(row) }
 }
 
-fn method_page(row: &TypeRow, method: &MethodRow) -> Page {
+/// A page's line about something: up to the first full stop.
+fn first_sentence(doc: &str) -> String {
+    let doc = doc.trim().replace('\n', " ");
+    doc.split_once(". ").map_or(doc.clone(), |(first, _)| format!("{first}."))
+}
+
+fn resource_text(text: &mut String, row: &TypeRow, spec: &SpecRow) {
+    let _ = writeln!(text, "### {}\n\n{}\n", spec.name, spec.doc);
+    let writers: Vec<&str> =
+        row.methods.iter().filter(|method| method.writes.iter().any(|writes| writes.spec == spec.name)).map(|method| method.name).collect();
+    let _ = writeln!(text, "  written by   {}", writers.join(", "));
+    if let Some(observer) = spec.observer {
+        let _ = writeln!(text, "  read again   by {}, when a step reads it and nothing before has written it", observer.one);
+    }
+    let trust = spec.trust.map_or_else(|| "for ever".to_owned(), |window| format!("for {}", Lasting::limit(window.as_secs())));
+    let _ = writeln!(text, "  trusted      {trust}\n");
+    list(text, &(spec.attributes)(), Kept::Attributes);
+}
+
+fn method_page(row: &TypeRow, method: &MethodRow, definition: Option<&str>) -> Page {
     let mut text = String::new();
-    method_text(&mut text, method, &format!("# {}", row.name));
+    method_text(&mut text, method, definition, &format!("# {}.", row.name));
     Page { text, json: method_json(method) }
 }
 
-fn method_text(text: &mut String, method: &MethodRow, heading: &str) {
+fn method_text(text: &mut String, method: &MethodRow, definition: Option<&str>, heading: &str) {
     let effect = match method.effect {
         Effect::Observe => "observe: reads the world",
         Effect::Converge => "converge: makes it so, does nothing when it is so",
         Effect::Act => "act: happens again each time",
         Effect::Destroy => "destroy: cannot be undone",
     };
-    let separator = if heading.starts_with("###") { " " } else { "." };
-    let _ = writeln!(text, "{heading}{separator}{}\n\n{}\n", method.name, method.doc.trim());
+    let _ = writeln!(text, "{heading}{}\n\n{}\n", method.name, method.doc.trim());
+    let arguments = (method.arguments)();
+    let given = arguments.iter().filter(|(_, field)| field.required).map(|(name, _)| format!(" -i {name}=…")).collect::<String>();
+    let _ = writeln!(text, "  called   pmx build {}.{}{given}", definition.unwrap_or("DEFINITION"), method.name);
     let _ = writeln!(text, "  effect   {effect}");
-    let writes = method.writes.iter().map(|writes| match writes.instance {
-        Instance::Argument(argument) => format!("{}/{{{argument}}}", writes.spec),
-        Instance::Single(name) => format!("{}/{name}", writes.spec),
-        Instance::All => format!("{}/*", writes.spec),
-    });
-    let _ = writeln!(text, "  writes   {}", writes.collect::<Vec<_>>().join(", "));
-    let places = method.acts.iter().map(|acts| match acts.at {
-        At::Host(argument) => format!("the machine of {argument}"),
-        At::Machine(writes) => format!("the machine of {}", writes.spec),
-        At::File(host, path) => format!("the file {path} on {host}"),
-    });
-    let places = places.collect::<Vec<_>>().join(", ");
+    if !method.fresh.is_zero() {
+        let _ = writeln!(text, "  fresh    for {}: until then it is not made again", Lasting::limit(method.fresh.as_secs()));
+    }
+    let writes = method.writes.iter().map(instance).collect::<Vec<_>>();
+    let _ = writeln!(text, "  writes   {}", if writes.is_empty() { "nothing".to_owned() } else { writes.join(", ") });
+    let places = method.acts.iter().map(|acts| place(acts.at)).collect::<Vec<_>>().join(", ");
     let _ = writeln!(text, "  acts at  {}", if places.is_empty() { "no place of its own" } else { &places });
     for phase in method.phases {
         let deadline = match phase.argument {
@@ -152,31 +168,91 @@ fn method_text(text: &mut String, method: &MethodRow, heading: &str) {
         let _ = writeln!(text, "  waits    for {}{deadline}", phase.name);
     }
     text.push('\n');
-    list(text, &(method.arguments)());
+    list(text, &arguments, Kept::Arguments);
+}
+
+fn instance(writes: &Writes) -> String {
+    match writes.instance {
+        Instance::Argument(argument) => format!("{}/{{{argument}}}", writes.spec),
+        Instance::Single(name) => format!("{}/{name}", writes.spec),
+        Instance::All => format!("{}/*", writes.spec),
+    }
+}
+
+fn place(at: At) -> String {
+    match at {
+        At::Host(argument) => format!("the host that `{argument}` names"),
+        At::Machine(writes) => format!("the machine behind {}", instance(&writes)),
+        At::File(_, path) => format!("the file that `{path}` names on it"),
+    }
 }
 
 fn fields(text: &mut String, title: &str, object: &Object) {
     if !object.is_empty() {
         let _ = writeln!(text, "## {title}\n");
-        list(text, object);
+        list(text, object, Kept::Arguments);
     }
 }
 
-fn list(text: &mut String, object: &Object) {
-    for (name, field) in object {
-        let note = match (&field.default, field.required) {
-            (Some(default), _) => format!(" = {}", default.display()),
-            (None, true) => " (required)".to_owned(),
-            (None, false) => String::new(),
-        };
-        let _ = writeln!(text, "  {name}: {}{note}", field.ty);
+/// Whose fields are listed: an argument may be left out, an attribute may be missing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    Arguments,
+    Attributes,
+}
+
+/// What must be given first, then the rest, each in the order of the names.
+fn list(text: &mut String, object: &Object, kept: Kept) {
+    let (first, then): (Vec<_>, Vec<_>) = object.iter().partition(|(_, field)| field.required);
+    for (name, field) in first.into_iter().chain(then) {
+        let _ = writeln!(text, "  {name}: {}{}{}", field.ty, bounds(&field.ty), note(field, kept));
         if !field.doc.is_empty() {
-            let _ = writeln!(text, "      {}", field.doc);
+            wrap(text, &field.doc);
         }
     }
     if !object.is_empty() {
         text.push('\n');
     }
+}
+
+fn note(field: &Field, kept: Kept) -> String {
+    match (&field.default, field.required, kept) {
+        (_, true, Kept::Arguments) => " (required)".to_owned(),
+        (_, true, Kept::Attributes) => String::new(),
+        (Some(default), false, Kept::Arguments) if *default != Value::Null => format!(" = {}", default.display()),
+        (_, false, Kept::Arguments) => " (optional)".to_owned(),
+        (_, false, Kept::Attributes) => " (may be missing)".to_owned(),
+    }
+}
+
+/// What a type's words leave out: the numbers that fit, the texts that fit.
+fn bounds(ty: &Type) -> String {
+    let range = match (ty.min, ty.max) {
+        (Some(min), Some(max)) => format!(", {min} to {max}"),
+        (Some(min), None) => format!(", {min} or more"),
+        (None, Some(max)) => format!(", {max} or less"),
+        (None, None) => String::new(),
+    };
+    let pattern = ty.pattern.as_ref().map(|pattern| format!(", matching `{pattern}`")).unwrap_or_default();
+    range + &pattern
+}
+
+/// A text in lines of at most this many letters, each set off.
+const WIDTH: usize = 100;
+
+fn wrap(text: &mut String, doc: &str) {
+    let mut used = 0;
+    for word in doc.split_whitespace() {
+        let letters = word.chars().count();
+        if used > 0 && used + 1 + letters > WIDTH {
+            text.push('\n');
+            used = 0;
+        }
+        text.push_str(if used == 0 { "      " } else { " " });
+        text.push_str(word);
+        used += letters + usize::from(used > 0);
+    }
+    text.push('\n');
 }
 
 fn type_json(row: &TypeRow) -> Json {
@@ -193,7 +269,12 @@ fn method_json(method: &MethodRow) -> Json {
         "method": method.name, "doc": method.doc, "effect": method.effect.to_string(),
         "arguments": object_schema(&(method.arguments)()),
         "writes": method.writes.iter().map(|writes| writes.spec).collect::<Vec<_>>(),
+        "phases": method.phases.iter().map(phase_json).collect::<Vec<_>>(),
     })
+}
+
+fn phase_json(phase: &PhaseRow) -> Json {
+    json!({ "phase": phase.name, "seconds": phase.seconds, "argument": phase.argument })
 }
 
 /// JSON schema (draft 2020-12) of an object.
@@ -239,3 +320,7 @@ fn type_schema(ty: &Type) -> Json {
     }
     schema
 }
+
+#[cfg(test)]
+#[path = "describe_tests.rs"]
+mod tests;

@@ -18,6 +18,7 @@ pub mod planner;
 pub mod project;
 pub mod ready;
 pub mod runs;
+pub mod schema;
 pub mod secrets;
 pub mod site;
 pub mod world;

@@ -1,6 +1,7 @@
 //! The one integration binary: the real `pmx` in a sandbox, and the real components it works on.
 #![expect(clippy::disallowed_methods, reason = "tests own files, processes, the environment and the clock of their sandbox")]
 
+mod bad_input;
 mod care;
 mod commands;
 mod faults;
@@ -18,6 +19,7 @@ mod real;
 mod real_smoke;
 mod real_types;
 mod sandbox;
+mod schemas;
 mod secrets;
 mod spellings;
 mod workflows;

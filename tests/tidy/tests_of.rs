@@ -47,6 +47,13 @@ fn module(place: &Place<'_>, range: Range<usize>, found: &mut BTreeSet<String>) 
                 index = end;
                 continue;
             }
+            (Some("macro_rules"), _) => {
+                let end = source.close(index + 3);
+                let made = (index..end).any(|at| source.is(at, "fn") && source.is(at + 1, "$") && is_test(source, at));
+                found.extend(made.then(|| source.word(index + 2)).flatten().map(|name| by_macro(place, name)).unwrap_or_default());
+                index = end;
+                continue;
+            }
             (Some("fn"), Some(name)) if is_test(source, index) => {
                 found.insert([&place.path[..], &[name]].concat().join("::"));
             }
@@ -54,6 +61,14 @@ fn module(place: &Place<'_>, range: Range<usize>, found: &mut BTreeSet<String>) 
         }
         index += 1;
     }
+}
+
+/// The tests that calls of the macro `name` in this file make: one for each of its words.
+fn by_macro(place: &Place<'_>, name: &str) -> Vec<String> {
+    let source = place.source;
+    let called = |at: &usize| source.is(*at, name) && source.is(at + 1, "!") && source.is(at + 2, "{");
+    let words = (0..source.tokens.len()).filter(called).flat_map(|at| at + 3..source.close(at + 2)).filter_map(|at| source.word(at));
+    words.map(|word| [&place.path[..], &[word.to_owned()]].concat().join("::")).collect()
 }
 
 /// A module in a file of its own.
@@ -91,7 +106,10 @@ fn is_test(source: &Source, index: usize) -> bool {
 #[test]
 fn tests_are_found_in_files_and_modules_of_every_kind() {
     let tree = Tree::sample(&[
-        ("src/lib.rs", "mod a;\nmod b;\n#[test]\nfn top() {}"),
+        (
+            "src/lib.rs",
+            "mod a;\nmod b;\n#[test]\nfn top() {}\nmacro_rules! each { ($($name:ident)*) => { $(#[test] fn $name() {})* } }\neach! { one two }",
+        ),
         ("src/a.rs", "mod c;\n#[cfg(test)]\n#[path = \"a_tests.rs\"]\nmod tests;\nfn no() {}"),
         (
             "src/a/c.rs",
@@ -103,5 +121,5 @@ fn tests_are_found_in_files_and_modules_of_every_kind() {
         ("src/b/tests.rs", "#[test]\nfn last() { fn inner() {} }"),
     ]);
     let found: Vec<String> = of(&tree, "src/lib.rs").into_iter().collect();
-    assert_eq!(found, ["a::c::tests::waits", "a::tests::any", "a::tests::more::deep", "b::tests::last", "top"]);
+    assert_eq!(found, ["a::c::tests::waits", "a::tests::any", "a::tests::more::deep", "b::tests::last", "one", "top", "two"]);
 }

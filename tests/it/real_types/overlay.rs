@@ -292,5 +292,5 @@ fn places_with_strange_names_are_places_like_others() {
     at("$(reboot)", "/srv").exits(2).says("is no address and no name of a host");
     at(&site.server.address, "/srv/../etc").exits(2).says("cannot hold the overlay");
     at(&site.server.address, "srv").exits(2).says("it is not absolute");
-    at(&site.server.address, "/proc/nowhere/x").exits(1).says("/proc/nowhere/x");
+    at(&site.server.address, "/proc/nowhere/x").exits(1).says("/proc/nowhere: no such file");
 }

@@ -111,3 +111,13 @@ fn vm_lifecycle_test() {
 fn guest_agent_test() {
     holds("guest-agent-test");
 }
+
+#[test]
+fn deploy_bot() {
+    holds("deploy-bot");
+}
+
+#[test]
+fn setup_docker() {
+    holds("setup-docker");
+}

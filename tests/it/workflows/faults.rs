@@ -1,11 +1,14 @@
 //! Whole workflows while the fleet misbehaves: what only needs waiting succeeds, the rest fails with a sentence to act on, and the next run ends well with
 //! nothing done twice.
 
+use pmx::lab::control::Request;
+use pmx::lab::faults::FaultKind;
 use pmx::lab::world::Phase;
 
 use crate::fleet::{Fleet, effects, logins};
 use crate::sandbox::Ran;
 
+const SLATE: u32 = 100;
 const ATM10: u32 = 101;
 const GOLD_IMAGE: u32 = 109;
 const TFTP_SERVER: u32 = 103;
@@ -137,7 +140,7 @@ fn the_proxy_is_configured_whatever_proxmox_does_and_a_cut_changes_nothing() {
     }
     fleet.fault("cut-upload:300", None);
     fleet.build(&PROXY).exits(1).says("the connection broke").says("everything is as it was before");
-    fleet.ask(&pmx::lab::control::Request::ClearFaults { kind: Some("cut-upload:0".parse().expect("a fault")), vmid: None });
+    fleet.ask(&Request::ClearFaults { kind: Some(FaultKind::CutUpload(0)), vmid: None });
     fleet.build(&PROXY).exits(0).says("treehouse proxies 7777/tcp to 10.0.0.107");
     fleet.build(&PROXY).exits(0).says("1 unchanged");
     assert!(fleet.requests().is_empty(), "Proxmox was not asked");
@@ -164,4 +167,33 @@ fn tailscale_waits_for_sshd_and_says_what_a_silent_agent_means() {
     running.end().exits(0).says("10.0.0.101 is 100.64.0.");
     fleet.build(&setup).exits(0).says("already").says("1 unchanged");
     assert_eq!(effects(&fleet.requests()), [format!("POST {NODE}/{ATM10}/status/start")], "nobody restarted it");
+}
+
+#[test]
+fn the_bot_is_deployed_after_a_cut_and_although_slate_is_late() {
+    let fleet = Fleet::up();
+    fleet.fault("cut-upload:20000", Some(SLATE));
+    fleet.build(&["deploy-bot"]).exits(1).says("the connection broke");
+    fleet.heal();
+    fleet.fault("sshd-absent", Some(SLATE));
+    let mut running = fleet.start(&["build", "deploy-bot"]);
+    running.wait_for("attempt 2, because could not connect to root@10.0.0.100:22: Connection refused");
+    fleet.fault("ticket-expired", None);
+    fleet.fault("locked", Some(SLATE));
+    fleet.ask(&Request::ClearFaults { kind: Some(FaultKind::SshdAbsent), vmid: None });
+    running.end().exits(0);
+    fleet.build(&["deploy-bot"]).exits(0).says("1 done, 7 unchanged, 1 fresh");
+    assert_eq!(effects(&fleet.requests()), Vec::<String>::new(), "the VM is none of its business");
+}
+
+#[test]
+fn docker_waits_for_sshd() {
+    let fleet = Fleet::up();
+    fleet.build(&["start-vm", "-i", "vmName=atm10"]).exits(0);
+    fleet.fault("sshd-absent", Some(ATM10));
+    let mut running = fleet.start(&["build", "setup-docker", "-i", "vmName=atm10"]);
+    running.wait_for("attempt 2, because could not connect to root@10.0.0.101:22: Connection refused");
+    fleet.heal();
+    running.end().exits(0);
+    fleet.build(&["setup-docker", "-i", "vmName=atm10"]).exits(0).says("1 done, 1 unchanged, 1 fresh");
 }

@@ -16,6 +16,8 @@ mod netboot;
 mod order;
 mod overlay;
 mod refused;
+mod repo;
+mod repo_cut;
 mod secrets;
 mod site;
 mod stream;

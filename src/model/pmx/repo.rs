@@ -51,8 +51,7 @@ from the root (`docs/drafts`, `a/**/b`). Links travel as links when they lead to
 kept. A file that cannot be read ends the sync before anything is sent.
 
 The old tree becomes the new one at once. Files travel into a stage below `remoteDir/.pmx`; when all are there and compared, one rename decides, and a
-script on the host moves them into place whether or not the connection lasts. Cut before that, the old tree stands and the next sync goes on where this one
-ended. If the host itself dies in those moments, the next sync ends the switch first.
+script on the host moves them into place whether or not the connection lasts. Cut before that, the old tree stands. If the host itself dies in those moments, the next sync ends the switch first.
 
 `syncBinary` puts one program there. It looks for `target/x86_64-unknown-linux-musl/release/<binaryName>`, then `target/release/<binaryName>`, or only in
 `sourceDir`; it builds nothing. `repo/binary` holds all programs that were put there this way, each with its digest, and one digest over them.

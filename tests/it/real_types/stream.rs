@@ -89,12 +89,17 @@ impl Site {
         std::fs::write(self.path(file), text).expect("a file can be written");
     }
 
-    /// Calls `configure` with arguments as lines of TOML.
-    #[track_caller]
-    fn call(&self, arguments: &str) -> Ran {
+    /// Writes a workflow `call` that calls `configure` with arguments as lines of TOML.
+    fn workflow(&self, arguments: &str) {
         let text = format!("[[step]]\nname = \"call\"\ncall = \"proxy.configure\"\n\n[step.with]\n{arguments}\n");
         std::fs::create_dir_all(self.sandbox.path("workflows")).expect("a folder can be made");
         std::fs::write(self.sandbox.path("workflows/call.toml"), text).expect("a workflow can be written");
+    }
+
+    /// Calls `configure` with arguments as lines of TOML.
+    #[track_caller]
+    fn call(&self, arguments: &str) -> Ran {
+        self.workflow(arguments);
         self.sandbox.pmx(&["build", "call"])
     }
 

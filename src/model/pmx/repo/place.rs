@@ -59,6 +59,15 @@ pub struct Place<'a> {
     pub dir: String,
 }
 
+/// The same failure with a name in place of the script that it quotes.
+pub fn named(mut failure: Failure, what: &str) -> Failure {
+    let quoted = failure.message.find('`').zip(failure.message.rfind('`')).filter(|(from, to)| from < to);
+    if let Some((from, to)) = quoted {
+        failure.message.replace_range(from + 1..to, what);
+    }
+    failure
+}
+
 /// The directory as it is meant, or why nothing can be put there.
 pub fn check_dir(dir: &str) -> Result<String, Failure> {
     let bad = |why: &str| Failure::yours(format!("`{}` cannot hold the project: {why}", dir.escape_debug()));
@@ -135,7 +144,7 @@ impl Place<'_> {
         let input: String = names.iter().map(|name| format!("./{name}\0")).collect();
         let exec =
             Exec { input: Input::Bytes(input.into_bytes()), keep: names.len() * width + 4096, ..Exec::new(self.script(text)?, LOOK) };
-        let output = self.remote.fetch(exec).await?;
+        let output = self.remote.fetch(exec).await.map_err(|failure| named(failure, "a look at what is there"))?;
         let lines: Vec<String> = output.stdout.lines().map(str::to_owned).collect();
         let complete = lines.len() == names.len() || lines.is_empty() && output.stderr.is_empty();
         if output.status != 0 || !complete {

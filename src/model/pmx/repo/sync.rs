@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::model::contract::Failure;
-use crate::model::pmx::repo::place::{Place, Seen};
+use crate::model::pmx::repo::place::{Place, Seen, named};
 use crate::model::pmx::repo::switch::{Steps, ready, split, switch};
 use crate::model::pmx::repo::tree::{Entry, Tree, What};
 use crate::model::remote::{Remote, tail};
@@ -208,7 +208,7 @@ impl Sync<'_> {
         self.send(uploads).await.map(|()| bytes)
     }
 
-    /// Those of the files whose content is not in the stage: an earlier sync of the same tree may have been cut.
+    /// Those of the files whose content is not in the stage: an earlier sync of the same tree may have been cut between transfer and switch.
     async fn not_staged<'t>(&self, files: &[&'t Entry]) -> Result<Vec<&'t Entry>, Failure> {
         let tree = format!("{}/tree", self.stage_name());
         if files.is_empty() || self.place.look(std::slice::from_ref(&tree)).await?.get(&tree) != Some(&Seen::Dir) {
@@ -231,10 +231,10 @@ impl Sync<'_> {
         };
         let Err(failure) = remote.files(Box::pin(sending), false).await else { return Ok(()) };
         if !refused.load(Ordering::SeqCst) {
-            // What has arrived stays in the stage: the next sync of the same tree goes on from there.
+            // The host does not answer, or a file here changed: nothing is there that needs to go.
             return Err(failure);
         }
-        let clear = format!("rm -rf {}; df -Pk .", self.stage_name());
+        let clear = format!("df -Pk .; rm -rf {}", self.stage_name());
         let disk = remote.fetch(Exec::new(self.place.script(&clear)?, SWITCH_DEADLINE)).await;
         let shown = disk.map(|output| output.stdout.lines().map(str::to_owned).collect()).unwrap_or_default();
         let failure = failure.tail(shown);
@@ -260,7 +260,7 @@ impl Sync<'_> {
         let ctx = undeterred(self.place.remote.ctx, SWITCH_DEADLINE);
         let remote = Remote { ctx: &ctx, target: self.place.remote.target.clone() };
         let label = self.place.label();
-        let output = remote.act(Exec::new(command, SWITCH_DEADLINE)).await?;
+        let output = remote.act(Exec::new(command, SWITCH_DEADLINE)).await.map_err(|failure| named(failure, SWITCH))?;
         let failure = match output.status {
             0 => return Ok(()),
             STRANGE => {

@@ -64,3 +64,25 @@ fn a_container_that_cannot_publish_is_made_as_before() {
     site.configure("calamity", ONE, "8272:9272").exits(0);
     assert_eq!(site.player("tcp", 8272).say("hello"), "tcp:10.99.0.7:9272 heard hello");
 }
+
+#[test]
+fn a_change_that_is_cancelled_is_taken_back() {
+    let Some(site) = site("cancelled", 8321, "    network_mode: host\n") else { return };
+    let _behind = site.other(&["answer", "tcp:10.99.0.7:9321"]);
+    let mut live = site.player("tcp", 8321);
+    wait_until("nginx listens", Duration::from_secs(20), || {
+        live = site.player("tcp", 8321);
+        live.say("first") == "tcp:10.99.0.7:9321 heard first"
+    });
+    let files = site.files();
+    let _held = site.other(&["occupy", "tcp", "0.0.0.0", "8322"]);
+    site.workflow("vmName = \"calamity\"\ntargetIp = \"10.99.0.7\"\nportMap = \"8322:9322\"");
+    let mut running = site.sandbox.start(&["build", "call"]);
+    running.wait_for("waiting for nginx to serve every port");
+    running.interrupt();
+    running.wait_for("once more cancels it");
+    running.interrupt();
+    running.end().exits(130).says("everything is as it was before");
+    assert_eq!(site.files(), files);
+    assert_eq!(live.say("second"), "tcp:10.99.0.7:9321 heard second");
+}

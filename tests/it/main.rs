@@ -21,5 +21,6 @@ mod real_types;
 mod sandbox;
 mod schemas;
 mod secrets;
+mod settings;
 mod spellings;
 mod workflows;

@@ -22,6 +22,8 @@ const COMMANDS: &[(&str, &str)] = &[
     // "A text for the container's `sh -c`": inside the container, whose files are not the machine's.
     ("docker/engine.exec", "command"),
     ("docker/engine.run", "command"),
+    // "What starts the server, run in its directory by a shell."
+    ("minecraft/server", "startScript"),
 ];
 
 /// Methods that are not run here, each with the place where their hostile arguments are.
@@ -112,7 +114,7 @@ fn attack(mut sandbox: Sandbox, row: &'static TypeRow) -> (Sandbox, usize) {
     // A hostile global argument meets one method that reads and one that acts, where there are such.
     let reads = row.methods.iter().find(|method| method.effect == Effect::Observe);
     let acts = row.methods.iter().filter(runs).find(|method| method.effect != Effect::Observe);
-    for (name, field) in &(row.globals)() {
+    for (name, field) in (row.globals)().iter().filter(|(name, _)| !COMMANDS.contains(&(row.name, name.as_str()))) {
         for (kind, value) in values() {
             let Some(value) = shaped(&field.ty, &value) else { continue };
             let def = format!("{own}-{name}-{kind}");

@@ -51,6 +51,11 @@ impl Value {
         }
     }
 
+    /// The number of an integer; `None` for anything else.
+    pub const fn as_int(&self) -> Option<i64> {
+        if let Self::Int(number) = self { Some(*number) } else { None }
+    }
+
     /// The text of a string; `None` for anything else, secrets included.
     pub fn as_str(&self) -> Option<&str> {
         if let Self::String(text) = self { Some(text) } else { None }

@@ -74,6 +74,8 @@ pub enum Command {
     Vault(VaultArgs),
     /// Prove every version and blob of the store.
     Fsck,
+    /// Look at everything a build relies on, and say what to do about what is wrong.
+    Doctor(DoctorArgs),
     /// Drop old contents; who did what, when and why stays known.
     Gc(GcArgs),
     /// The practice fleet.
@@ -290,6 +292,14 @@ pub enum VaultCommand {
         /// The key.
         key: String,
     },
+}
+
+/// `pmx doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Forget the pinned host key of a VM or host that was reinstalled on purpose; nothing else is done.
+    #[arg(long, value_name = "NAME")]
+    pub forget: Option<String>,
 }
 
 /// `pmx gc`.

@@ -10,6 +10,7 @@ mod ask;
 mod build;
 mod cancel;
 mod care;
+mod doctor;
 mod environment;
 pub mod exit;
 mod external;
@@ -76,6 +77,7 @@ fn dispatch(front: &Front, command: &Command, out: &mut Out) -> Result<Exit, Vec
         Command::Vault(args) => vault::run(front, args, out),
         Command::Fsck => care::fsck(front, out),
         Command::Gc(args) => care::gc(front, args, out),
+        Command::Doctor(args) => doctor::run(front, args, out),
         Command::Lab(args) => lab::run(front, args, out),
         Command::Manual(args) => Ok(manual::run(args, out)),
         Command::External(words) => Err(external::run(words)),

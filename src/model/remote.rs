@@ -196,16 +196,16 @@ fn failure(error: SshErrorOrCancel, acts: bool) -> Failure {
 fn ssh_failure(error: SshError, acts: bool) -> Failure {
     let maybe = acts && !error.certainly_not_begun();
     let help = match &error {
-        SshError::KeyChanged { .. } => {
-            Some("if the machine was reinstalled on purpose, `pmx doctor` says how to take its new key; else somebody is in between")
-        }
-        SshError::Denied { .. } => Some("put your public key into the user's authorized_keys there, or set sshUser"),
-        SshError::Connect { .. } => Some("is the VM up, and is sshd installed and running on it?"),
+        SshError::KeyChanged { identity, .. } => Some(format!(
+            "if the machine was reinstalled on purpose, `pmx doctor --forget {identity}` takes its new key; else somebody is in between"
+        )),
+        SshError::Denied { .. } => Some("put your public key into the user's authorized_keys there, or set sshUser".to_owned()),
+        SshError::Connect { .. } => Some("is the VM up, and is sshd installed and running on it?".to_owned()),
         _ => None,
     };
     let passing = error.nobody_listens();
     let mut failure = Failure::theirs(error.to_string());
-    failure.help = help.map(str::to_owned);
+    failure.help = help;
     failure.transient = passing;
     if maybe { failure.maybe_acted() } else { failure }
 }

@@ -8,6 +8,7 @@
 pub mod build;
 pub mod cancel;
 pub mod describe;
+pub mod doctor;
 pub mod front;
 pub mod gc;
 pub mod history;

@@ -260,7 +260,7 @@ impl Rows<'_> {
 
     /// Writes the sealed bytes of a secret unless it is there.
     pub fn keep_sealed(&self, name: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
-        self.keep("the sealed secret", "INSERT OR IGNORE INTO sealed (digest, bytes) VALUES (?1, ?2)", name, bytes)
+        self.keep("the sealed secret", "INSERT OR IGNORE INTO sealed (digest, bytes, sum) VALUES (?1, ?2, pmx_sum(?1, ?2))", name, bytes)
     }
 
     fn keep(&self, kind: &str, sql: &str, name: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
@@ -296,7 +296,8 @@ impl Rows<'_> {
             || format!("pin the key of {identity}"),
             |db| match key {
                 Some(key) => {
-                    let sql = "INSERT INTO pins (identity, key) VALUES (?1, ?2) ON CONFLICT (identity) DO UPDATE SET key = ?2";
+                    let sql = "INSERT INTO pins (identity, key, sum) VALUES (?1, ?2, pmx_sum(?1, ?2))
+                               ON CONFLICT (identity) DO UPDATE SET key = excluded.key, sum = excluded.sum";
                     db.prepare_cached(sql)?.execute([identity, key])
                 }
                 None => db.prepare_cached("DELETE FROM pins WHERE identity = ?1")?.execute([identity]),

@@ -18,6 +18,7 @@ use super::lease::{Ask, Request, Standing};
 use super::queue::Watch;
 use super::run_lock::Locks;
 use super::schema::Index;
+use super::verify::Damage;
 use super::words::{ActionRecord, Cancel, Commit, RunRow, StoreError, Version};
 use super::{Store, admit, queue};
 use crate::digest::Digest;
@@ -386,6 +387,10 @@ impl Store for DirStore {
 
     fn dropped(&mut self, digest: &Digest) -> Result<bool, StoreError> {
         Ok(!self.pending.contains_key(digest) && !self.objects.holds(digest) && self.index.rows().is_dropped(digest)?)
+    }
+
+    fn damaged_rows(&mut self) -> Result<Vec<Damage>, StoreError> {
+        self.index.rows().damaged_rows()
     }
 
     fn index_defects(&mut self) -> Result<Vec<String>, StoreError> {

@@ -26,7 +26,8 @@ impl Rows<'_> {
         if known.is_some() {
             return Err(StoreError::Io { attempt: attempt(), cause: "there is a run of that id".to_owned() });
         }
-        let sql = "INSERT INTO runs (run, targets, inputs, actor, began, ended, state, graph, version) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+        let sql = "INSERT INTO runs (run, targets, inputs, actor, began, ended, state, graph, version, sum)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, pmx_sum(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9))";
         self.ask(attempt, |db| {
             db.prepare_cached(sql)?.execute(params![
                 row.id.as_str(),
@@ -45,7 +46,7 @@ impl Rows<'_> {
 
     /// Sets how a run stands.
     pub fn set_state(&self, run: &RunId, state: RunState, ended: Option<Time>) -> Result<(), StoreError> {
-        let sql = "UPDATE runs SET state = ?2, ended = ?3 WHERE run = ?1";
+        let sql = "UPDATE runs SET state = ?2, ended = ?3, sum = pmx_sum(run, targets, inputs, actor, began, ?3, ?2, graph, version) WHERE run = ?1";
         let set = self.ask(
             || format!("set the state of run {run}"),
             |db| db.prepare_cached(sql)?.execute(params![run.as_str(), json(&state)?, ended.map(|time| time.0)]),
@@ -94,7 +95,8 @@ impl Rows<'_> {
             |db| {
                 let next = "SELECT coalesce(max(line) + 1, 0) FROM journal WHERE run = ?1";
                 let first: i64 = db.prepare_cached(next)?.query_row([number], |row| row.get(0))?;
-                let mut statement = db.prepare_cached("INSERT INTO journal (run, line, body) VALUES (?1, ?2, ?3)")?;
+                let mut statement =
+                    db.prepare_cached("INSERT INTO journal (run, line, body, sum) VALUES (?1, ?2, ?3, pmx_sum(?1, ?2, ?3))")?;
                 (first..).zip(&texts).try_for_each(|(line, text)| statement.execute(params![number, line, text]).map(|_| ()))
             },
         )
@@ -122,7 +124,7 @@ impl Rows<'_> {
 
     /// Writes the record of an action.
     pub fn add_record(&self, record: &ActionRecord) -> Result<(), StoreError> {
-        let sql = "INSERT INTO records (run, key, subject, good, body) VALUES (?1, ?2, ?3, ?4, ?5)";
+        let sql = "INSERT INTO records (run, key, subject, good, body, sum) VALUES (?1, ?2, ?3, ?4, ?5, pmx_sum(?1, ?2, ?3, ?4, ?5))";
         let made = &record.made;
         self.ask(
             || format!("write the record of {} in run {}", made.step, made.run),

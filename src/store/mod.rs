@@ -18,6 +18,7 @@ pub mod memory;
 mod queue;
 mod run_lock;
 mod schema;
+mod sums;
 pub mod verify;
 pub mod words;
 
@@ -27,6 +28,8 @@ mod conformance;
 mod dir_tests;
 #[cfg(test)]
 mod equal_tests;
+#[cfg(test)]
+mod flip_tests;
 #[cfg(test)]
 mod lease_model;
 #[cfg(test)]
@@ -137,6 +140,10 @@ pub trait Store: Send {
     /// Whether the blob was dropped on purpose, and not kept again since.
     fn dropped(&mut self, _digest: &Digest) -> Result<bool, StoreError> {
         Ok(false)
+    }
+    /// The rows that are not what was written, among those that no digest covers.
+    fn damaged_rows(&mut self) -> Result<Vec<verify::Damage>, StoreError> {
+        Ok(Vec::new())
     }
     /// What the index says about its own structure: one sentence per defect, empty when it is sound.
     fn index_defects(&mut self) -> Result<Vec<String>, StoreError> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::sums;
 use super::words::StoreError;
 
 /// The version of the tables below; it stands in `meta`. A change of meaning raises `dir::FORMAT` too.
@@ -15,7 +16,7 @@ const BUSY: Duration = Duration::from_secs(20);
 
 /// Digests are 32-byte blobs, times milliseconds since 1970, bodies JSON. `versions` is clustered by chain because chains are what is read; the
 /// resource's name stands once, in `heads`, in three columns: their order is the order of names, which that of the joined text is not. Tickets of `leases`
-/// are never given twice, so the queue keeps its order whatever is deleted.
+/// are never given twice, so the queue keeps its order whatever is deleted. Rows that no digest covers carry a `sum` (see `sums`).
 const TABLES: &str = "
 CREATE TABLE meta (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE blobs (digest BLOB NOT NULL UNIQUE, bytes BLOB NOT NULL) STRICT;
@@ -30,19 +31,23 @@ CREATE TABLE versions (
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX versions_digest ON versions (digest);
 CREATE TABLE dropped (digest BLOB NOT NULL PRIMARY KEY) STRICT, WITHOUT ROWID;
-CREATE TABLE sealed (digest BLOB NOT NULL PRIMARY KEY, bytes BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE sealed (digest BLOB NOT NULL PRIMARY KEY, bytes BLOB NOT NULL, sum BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE records (
-    id INTEGER PRIMARY KEY, run TEXT NOT NULL, key BLOB NOT NULL, subject TEXT NOT NULL, good INTEGER NOT NULL, body TEXT NOT NULL
+    id INTEGER PRIMARY KEY, run TEXT NOT NULL, key BLOB NOT NULL, subject TEXT NOT NULL, good INTEGER NOT NULL, body TEXT NOT NULL,
+    sum BLOB NOT NULL
 ) STRICT;
 CREATE INDEX records_run ON records (run);
 CREATE INDEX records_key ON records (key) WHERE good = 1;
 CREATE INDEX records_subject ON records (subject);
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY, run TEXT NOT NULL UNIQUE, began INTEGER NOT NULL, ended INTEGER, state TEXT NOT NULL,
-    targets TEXT NOT NULL, inputs TEXT NOT NULL, actor TEXT NOT NULL, graph BLOB NOT NULL, version TEXT NOT NULL
+    targets TEXT NOT NULL, inputs TEXT NOT NULL, actor TEXT NOT NULL, graph BLOB NOT NULL, version TEXT NOT NULL,
+    sum BLOB NOT NULL
 ) STRICT;
 CREATE INDEX runs_began ON runs (began, run);
-CREATE TABLE journal (run INTEGER NOT NULL, line INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (run, line)) STRICT, WITHOUT ROWID;
+CREATE TABLE journal (
+    run INTEGER NOT NULL, line INTEGER NOT NULL, body TEXT NOT NULL, sum BLOB NOT NULL, PRIMARY KEY (run, line)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE leases (ticket INTEGER PRIMARY KEY AUTOINCREMENT, run TEXT NOT NULL, held INTEGER, orphaned INTEGER NOT NULL, heir TEXT) STRICT;
 CREATE UNIQUE INDEX leases_run ON leases (run) WHERE orphaned = 0;
 CREATE TABLE claims (
@@ -50,7 +55,7 @@ CREATE TABLE claims (
     PRIMARY KEY (ticket, number)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX claims_spots ON claims (spots);
-CREATE TABLE pins (identity TEXT NOT NULL PRIMARY KEY, key TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE pins (identity TEXT NOT NULL PRIMARY KEY, key TEXT NOT NULL, sum BLOB NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
 /// The open index of a store.
@@ -69,6 +74,7 @@ impl Index {
             db.busy_timeout(BUSY)?;
             db.pragma_update(None, "synchronous", "FULL")?;
             db.set_prepared_statement_cache_capacity(64);
+            sums::install(&db)?;
             Ok(db)
         });
         let db = opened.map_err(|e| refused(&path, "open it", &e))?;

@@ -37,6 +37,7 @@ impl fmt::Display for Damage {
 pub fn verify(store: &mut dyn Store) -> Vec<Damage> {
     let mut walk = Walk { store, damages: Vec::new(), named: BTreeMap::new() };
     walk.index();
+    walk.rows();
     walk.chains();
     walk.runs();
     walk.blobs();
@@ -59,6 +60,13 @@ impl Walk<'_> {
                 }
             }
             Err(error) => self.failed(error, "whatever the index holds".to_owned()),
+        }
+    }
+
+    fn rows(&mut self) {
+        match self.store.damaged_rows() {
+            Ok(damages) => self.damages.extend(damages),
+            Err(error) => self.failed(error, "runs, journals, records, pins or sealed secrets".to_owned()),
         }
     }
 

@@ -65,6 +65,8 @@ pub(super) struct Job<'a> {
 impl Job<'_> {
     /// Runs the command. When the future is dropped, the remote process group is asked to end, then ended.
     pub(super) async fn run(&self, connection: &Arc<Connection>, sink: Sink<'_>) -> Result<Output, Fault> {
+        // A command that is being ended is looked for by its words; one of ours with the same words would be taken for it.
+        connection.endings.settle().await;
         let place = connection.channel().await?;
         let (mut read, write) = place.channel.split();
         let (mark, text) = marked(self.text);

@@ -61,6 +61,38 @@ fn gc_is_refused_beside_a_build_and_says_which() {
 }
 
 #[test]
+fn the_doctor_looks_at_everything_and_says_what_to_do() {
+    let fleet = Fleet::up();
+    fleet.build(&["fleet.sync"]).exits(0);
+    let told = fleet.pmx(&["doctor"]).exits(1);
+    let found = |line: &str| assert!(told.stdout.contains(line), "no `{line}` in {told}");
+    found("✓ files: Pmxfile, definitions and workflows are clean");
+    found("✓ store: ");
+    found("✓ key: the store's key is here, and nobody else reads it");
+    // The lab's own vault holds the node's password; the other keys were never put in.
+    found("✗ vault proxmox-vault: vault proxmox-vault has no key `");
+    found("✓ keebDev02: keeb-dev-02 at Proxmox VE ");
+    found("✓ calamity: 10.0.0.107 lets us in; an empty command takes ");
+    found("✓ calamityTerraria: the host of calamity");
+    found("! testVmSsh: which host it means is an input");
+    let lines = fleet.pmx(&["doctor", "--json"]).exits(1).lines();
+    assert!(lines.iter().all(|line| line["topic"].is_string() && line["message"].is_string() && line["help"].is_array()), "{lines:?}");
+
+    fleet.fault("no-rights", None);
+    let told = fleet.pmx(&["doctor"]).exits(1);
+    let line = "on a node: `pveum acl modify /vms --users 'root@pam' --roles PVEVMAdmin`";
+    assert!(told.stdout.contains(line) && told.stdout.contains("the account lacks VM.Audit VM.PowerMgmt"), "{told}");
+}
+
+#[test]
+fn the_doctor_works_where_nothing_does() {
+    let empty = super::sandbox::Sandbox::own();
+    let told = empty.env("XDG_CONFIG_HOME", "/nonexistent/pmx").replace("Pmxfile.toml", "[bot]", "[bot]\n");
+    let told = told.pmx(&["doctor"]);
+    assert!(told.status.code() == Some(1) && told.stdout.contains("! store: none at "), "{told}");
+}
+
+#[test]
 fn gc_reads_ages_as_workflows_do() {
     let fleet = Fleet::new();
     fleet.sandbox.pmx(&["gc", "--older-than", "soon"]).exits(2).says("`soon` is not a time span").says("\"90s\"");

@@ -59,10 +59,16 @@ fn a_changed_host_key_is_refused_with_both_fingerprints_and_never_heals_itself()
             ran.stderr.split_whitespace().filter_map(|word| word.find("SHA256:").map(|at| &word[at..at + 50])).collect();
         assert_eq!(prints.len(), 2, "the key shown and the key known: {ran}");
         assert!(effects(&fleet.requests()).is_empty(), "{ran}");
-        ran.says("nothing was sent");
+        ran.says("nothing was sent").says("`pmx doctor --forget vm:");
     }
-    fleet.heal();
+    let doctor = fleet.pmx(&["doctor"]).exits(1);
+    assert!(doctor.stdout.contains("✗ calamity: ") && doctor.stdout.contains("shows the host key"), "{doctor}");
+    // Reinstalled on purpose: its name is enough, and only its pin goes.
+    fleet.pmx(&["doctor", "--forget", "calamity"]).exits(0).says("forgot the host key of vm:");
+    fleet.pmx(&["doctor", "--forget", "calamity"]).exits(2).says("no host key is pinned for `calamity`");
     fleet.build(&["status-calamity"]).exits(0);
+    fleet.heal();
+    fleet.build(&["status-calamity"]).exits(1).says("nothing was sent");
 }
 
 #[test]

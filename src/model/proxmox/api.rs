@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::fmt::rfc2822;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value as Json;
@@ -190,21 +191,33 @@ impl<'a> Api<'a> {
         subject(&ticket?)
     }
 
+    /// Reads, and tells the moment at which the server says that it answered, in seconds since 1970.
+    pub async fn get_dated(&self, path: &str) -> Result<(Json, Option<i64>), ApiError> {
+        let ask = Ask { method: Method::Get, path, fields: Vec::new() };
+        let answer = self.answered(&ask).await?;
+        let date = answer.header("date").and_then(|date| rfc2822::parse(date).ok()).map(|date| date.timestamp().as_second());
+        Ok((self.judge(&ask, &answer)?, date))
+    }
+
     async fn ask(&self, ask: Ask<'_>) -> Result<Json, ApiError> {
-        let (ticket, csrf) = self.open(ask.method).await.map_err(|e| self.error(&ask, ErrorKind::Credential(Box::new(e))))?;
-        let answer = self.send(&ask, ticket.as_ref(), csrf.as_ref()).await?;
+        let answer = self.answered(&ask).await?;
+        self.judge(&ask, &answer)
+    }
+
+    async fn answered(&self, ask: &Ask<'_>) -> Result<Response, ApiError> {
+        let (ticket, csrf) = self.open(ask.method).await.map_err(|e| self.error(ask, ErrorKind::Credential(Box::new(e))))?;
+        let answer = self.send(ask, ticket.as_ref(), csrf.as_ref()).await?;
         let (401, Some(stale), Account::Handle { ticket: handle, .. }) = (answer.status, &ticket, &self.account) else {
-            return self.judge(&ask, &answer);
+            return Ok(answer);
         };
         if is_token(stale) {
-            return self.judge(&ask, &answer);
+            return Ok(answer);
         }
         // A 401 is given before the request reaches its handler, so that a write may be sent a second time as safely as a read.
         let renewed = self.ctx.credentials.renew(handle, stale).await;
-        renewed.map_err(|e| self.error(&ask, ErrorKind::Credential(Box::new(e))))?;
-        let (ticket, csrf) = self.open(ask.method).await.map_err(|e| self.error(&ask, ErrorKind::Credential(Box::new(e))))?;
-        let answer = self.send(&ask, ticket.as_ref(), csrf.as_ref()).await?;
-        self.judge(&ask, &answer)
+        renewed.map_err(|e| self.error(ask, ErrorKind::Credential(Box::new(e))))?;
+        let (ticket, csrf) = self.open(ask.method).await.map_err(|e| self.error(ask, ErrorKind::Credential(Box::new(e))))?;
+        self.send(ask, ticket.as_ref(), csrf.as_ref()).await
     }
 
     /// Ticket and CSRF token for a request; the latter only where it counts.

@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod node;
+mod rights;
 pub mod task;
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 
 use crate::model::contract::{Call, Context, Effect, Failure, Instance, MethodRow, Observer, Outcome, PhaseRow, SpecRow, TypeRow, Writes};
 use crate::model::proxmox::api::{Account, Api, ApiError, Endpoint, ErrorKind, is_token, number, subject, text};
+use crate::model::proxmox::rights::{self, Missing};
 use crate::model::schema::object;
 use crate::name::{ResourceName, nearest};
 use crate::secret::{Credential, Origin, Secret};
@@ -80,7 +81,7 @@ pub static TYPE: TypeRow = TypeRow {
         },
         MethodRow {
             name: "status",
-            doc: "Reads the node's load, memory, uptime and version.",
+            doc: "Reads the node's load, memory, uptime and version, how far its clock is off, and what the account lacks of the rights that pmx needs.",
             effect: Effect::Observe,
             arguments: object::<NoArguments>,
             writes: &[Writes { spec: "status", instance: Instance::Single("status") }],
@@ -139,6 +140,7 @@ struct Login {
 
 /// What `status` leaves.
 #[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 struct Status {
     /// The share of all processors in use, 0 to 1.
     cpu: f64,
@@ -148,6 +150,14 @@ struct Status {
     uptime: u64,
     /// The version of Proxmox VE, `8.4.1`.
     version: String,
+    /// The node's exact name.
+    node: String,
+    /// Who asked: `root@pam`, or an API token's name.
+    account: String,
+    /// Seconds by which the node's clock is ahead of this machine's; null when its answer named no time.
+    clock_skew: Option<i64>,
+    /// What this account lacks of the rights that pmx's methods need.
+    missing_rights: Vec<Missing>,
 }
 
 /// Main memory in bytes.
@@ -179,17 +189,25 @@ async fn auth(ctx: &Context, call: Call) -> Result<Outcome, Failure> {
 async fn status(ctx: &Context, call: Call) -> Result<Outcome, Failure> {
     let (globals, NoArguments {}) = call.typed::<Globals, _>()?;
     let api = account(ctx, &globals).await?;
-    let found = match api.get(&format!("/nodes/{}/status", api.node), &[]).await {
+    let (found, date) = match api.get_dated(&format!("/nodes/{}/status", api.node)).await {
         Ok(found) => found,
         Err(error) => return Err(missing_node(&api, error).await),
     };
     let memory = found.get("memory").unwrap_or(&Json::Null);
     let version = text(&found, "pveversion").unwrap_or_default();
+    let version = version.split('/').nth(1).unwrap_or(&version).to_owned();
+    let account = api.subject().await.unwrap_or_default();
+    let permissions = api.get("/access/permissions", &[]).await?;
+    let major = version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or_default();
     let status = Status {
         cpu: found.get("cpu").and_then(Json::as_f64).unwrap_or_default(),
         memory: Memory { used: number(memory, "used").unwrap_or_default(), total: number(memory, "total").unwrap_or_default() },
         uptime: number(&found, "uptime").unwrap_or_default(),
-        version: version.split('/').nth(1).unwrap_or(&version).to_owned(),
+        node: api.node.clone(),
+        clock_skew: date.map(|date| date - ctx.wire.clock.now().0 / 1000),
+        missing_rights: rights::missing(&permissions, &account, major),
+        version,
+        account,
     };
     let summary = format!("{} runs Proxmox VE {}, up for {} h", api.node, status.version, status.uptime / 3600);
     let attributes = Value::from_typed(&status).map_err(|e| Failure::bug(format!("status: {e}")))?;

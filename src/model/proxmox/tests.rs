@@ -413,11 +413,25 @@ async fn no_certificate_check_warns_on_every_call() {
 #[tokio::test]
 async fn the_status_uses_the_kept_ticket_and_names_a_missing_node() {
     let body = json!({"data": {"cpu": 0.25, "memory": {"used": 10, "total": 40, "free": 30}, "uptime": 7300, "pveversion": "pve-manager/8.4.1/2a5f"}});
-    let http = ScriptedHttp::new().expect("GET /api2/json/nodes/pve/status", 200, body).with_header("cookie", "PVEAuthCookie=PVE:kept");
+    let rights = json!({"data": {"/vms": {"VM.Audit": 1}, "/storage": {"Datastore.AllocateSpace": 1}, "/nodes": {"Sys.Audit": 1}, "/sdn/zones": {"SDN.Use": 1}}});
+    let http = ScriptedHttp::new()
+        .expect("GET /api2/json/nodes/pve/status", 200, body)
+        .with_header("cookie", "PVEAuthCookie=PVE:me@pve:kept")
+        .expect("GET /api2/json/access/permissions", 200, rights);
     let scene = Scene::http(http);
-    scene.keys.holds("ticket", "PVE:kept");
+    scene.keys.holds("ticket", "PVE:me@pve:kept");
     let outcome = scene.call("proxmox/node", "status", node(), json!({})).await.unwrap();
-    assert_eq!(written(&outcome), json!({"cpu": 0.25, "memory": {"used": 10, "total": 40}, "uptime": 7300, "version": "8.4.1"}));
+    let missing = json!([{
+        "path": "/vms",
+        "privileges": "VM.PowerMgmt VM.Allocate VM.Config.Options VM.Config.CPU VM.Config.Memory VM.Config.Network VM.Config.Disk",
+        "needed": "to see, start, stop, make, change and delete VMs",
+        "grant": "pveum acl modify /vms --users 'me@pve' --roles PVEVMAdmin",
+    }]);
+    let seen = json!({
+        "cpu": 0.25, "memory": {"used": 10, "total": 40}, "uptime": 7300, "version": "8.4.1", "node": "pve", "account": "me@pve", "clockSkew": null,
+        "missingRights": missing,
+    });
+    assert_eq!(written(&outcome), seen);
 
     let reason = "hostname lookup 'pve' failed - failed to get address info";
     let http = ScriptedHttp::new()

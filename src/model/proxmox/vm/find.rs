@@ -4,6 +4,7 @@ use serde_json::Value as Json;
 
 use crate::model::contract::{Call, Context, Failure, Outcome};
 use crate::model::proxmox::api::{Api, number, text};
+use crate::model::proxmox::rights;
 use crate::model::proxmox::vm::look::{address, look_at};
 use crate::model::proxmox::vm::state::Status;
 use crate::model::proxmox::vm::{Globals, Named};
@@ -151,8 +152,7 @@ async fn must_see(api: &Api<'_>) -> Result<(), Failure> {
         return Ok(());
     }
     let subject = api.subject().await.unwrap_or_else(|| "USER@REALM".to_owned());
-    let whose = if subject.contains('!') { "--tokens" } else { "--users" };
-    let grant = |path: &str, role: &str| format!("pveum acl modify {path} {whose} '{subject}' --roles {role}");
+    let grant = |path: &str, role: &str| rights::grant(path, &subject, role);
     Err(Failure::theirs(format!("{}: {subject} cannot see any VM: VM.Audit on /vms is missing", api.host())).help(format!(
         "on a Proxmox node: `{}`; to create VMs also `{}` and `{}`{}",
         grant("/vms", "PVEVMAdmin"),

@@ -1,0 +1,129 @@
+//! What lies on this machine: the store with its key, and the vaults.
+
+use std::collections::BTreeSet;
+
+use super::{Files, Finding, Health, Told};
+use crate::event::RunState;
+use crate::lang::definition::Arguments;
+use crate::lang::template::{Expr, Piece, Ref, Root, Template};
+use crate::ops::front::Front;
+use crate::ops::site::Site;
+use crate::ops::{secrets, world};
+use crate::vault::Vaults;
+use crate::vault::key::StoreKey;
+
+/// Runs looked at for one that died.
+const RUNS: usize = 100;
+
+/// The store and its key.
+pub(super) fn store(site: &Site, front: &Front, tell: Told<'_>) {
+    let place = site.store_dir();
+    let mut store = match world::open(site) {
+        Ok(Some(store)) => store,
+        Ok(None) => return tell(Finding::new("store", Health::Note, format!("none at {} yet: the first build makes it", place.display()))),
+        Err(complaint) => return tell(Finding { help: complaint.help.into_iter().collect(), ..bad("store", complaint.message) }),
+    };
+    match store.index_defects() {
+        Ok(defects) if defects.is_empty() => tell(Finding::good("store", format!("{} opens, its index is sound", place.display()))),
+        Ok(defects) => tell(bad("store", defects.join("; ")).help("`pmx fsck` tells what is lost")),
+        Err(error) => tell(bad("store", error.to_string()).help("`pmx fsck` tells what is lost")),
+    }
+    for run in store.runs(RUNS).unwrap_or_default().into_iter().filter(|run| run.state == RunState::Interrupted).take(3) {
+        let message = format!("run {} ({}) by {} was interrupted", run.id.short(), run.targets.join(" "), run.actor);
+        tell(Finding::new("store", Health::Note, message).help(format!("`pmx run {}` tells how far it came", run.id.short())));
+    }
+    let given = front.env.get("PMX_STORE_KEY").map(String::as_str);
+    match front.config.as_deref().map_or(Ok(None), |config| StoreKey::load(config, store.id(), given)) {
+        Ok(Some(_)) => tell(Finding::good("key", "the store's key is here, and nobody else reads it")),
+        Ok(None) => {
+            let message =
+                format!("the key of store {} is not on this machine: its secrets stay closed, and file vaults with them", store.id());
+            tell(bad("key", message).help("copy it from the machine that made the store: pmx/keys/ below ~/.config, mode 0600"));
+        }
+        Err(error) => tell(bad("key", error.to_string())),
+    }
+}
+
+/// Every vault, and every key that the project's files ask for.
+pub(super) async fn vaults(site: &Site, front: &Front, project: &Files, tell: Told<'_>) {
+    let opened = match world::open_or_create(site, front) {
+        Ok(opened) => opened,
+        // Told with the store already.
+        Err(_) => return,
+    };
+    let vaults = match secrets::vaults(site, front, &opened.key) {
+        Ok(vaults) => vaults,
+        Err(complaint) => return tell(bad("vaults", complaint.message)),
+    };
+    drop(opened.store);
+    let asked = asked(project);
+    for name in vaults.names() {
+        tell(one(&vaults, name, asked.iter().filter(|(vault, _)| vault == name).map(|(_, key)| key.as_str())).await);
+    }
+}
+
+async fn one(vaults: &Vaults, name: &str, keys: impl Iterator<Item = &str>) -> Finding {
+    let topic = format!("vault {name}");
+    let mut good = Vec::new();
+    let mut finding = Finding::good(topic, "");
+    let mut wrong = Vec::new();
+    for key in keys {
+        match vaults.get(name, key).await {
+            Ok(_) => good.push(key.to_owned()),
+            Err(error) => wrong.push(error.to_string()),
+        }
+    }
+    finding.message = match (wrong.is_empty(), good.is_empty()) {
+        (true, true) => "nothing asks for a key of it".to_owned(),
+        (true, false) => format!("holds what the files ask for: {}", good.join(", ")),
+        (false, _) => {
+            finding.health = Health::Bad;
+            wrong.join("; ")
+        }
+    };
+    finding
+}
+
+/// Every `vault.get("vault", "key")` with literal arguments in definitions and workflows.
+fn asked(project: &Files) -> BTreeSet<(String, String)> {
+    let mut asked = BTreeSet::new();
+    let mut take = |reference: &Ref| {
+        if let Root::Vault(Some(vault), Some(key)) = &reference.root {
+            asked.insert((vault.clone(), key.clone()));
+        }
+    };
+    for definition in project.definitions.values() {
+        let methods = definition.methods.values().map(|(_, arguments)| arguments);
+        methods.chain([&definition.global]).for_each(|arguments| each_of(arguments, &mut take));
+    }
+    for step in project.workflows.values().flat_map(|workflow| &workflow.steps) {
+        each_of(&step.with, &mut take);
+    }
+    asked
+}
+
+fn each_of(arguments: &Arguments, take: &mut impl FnMut(&Ref)) {
+    arguments.values().for_each(|argument| each(&argument.template.value, take));
+}
+
+/// Depth is bounded by the parser's own limit on nested tables.
+fn each(template: &Template, take: &mut impl FnMut(&Ref)) {
+    let mut of = |expr: &Expr| expr.refs.iter().for_each(&mut *take);
+    match template {
+        Template::Literal(_) => {}
+        Template::Expr(expr) => of(expr),
+        Template::Text(pieces) => {
+            for piece in pieces {
+                if let Piece::Expr(expr) = piece {
+                    of(expr);
+                }
+            }
+        }
+        Template::List(items) => items.iter().for_each(|item| each(&item.value, take)),
+        Template::Map(fields) => fields.values().for_each(|item| each(&item.value, take)),
+    }
+}
+
+fn bad(topic: &str, message: impl Into<String>) -> Finding {
+    Finding::new(topic, Health::Bad, message)
+}

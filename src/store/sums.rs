@@ -48,7 +48,7 @@ const SUMMED: [Summed; 5] = [
     Summed {
         table: "journal",
         columns: "run, line, body",
-        row: "'line ' || line || ' of the journal of run ' || coalesce((SELECT r.run FROM runs r WHERE r.id = journal.run), 'number ' || run)",
+        row: "'the journal of run ' || coalesce((SELECT r.run FROM runs r WHERE r.id = journal.run), 'number ' || run)",
     },
     Summed { table: "records", columns: "run, key, subject, good, body", row: "'the record of ' || subject || ' in run ' || run" },
     Summed { table: "pins", columns: "identity, key", row: "'the host key pin of ' || identity" },
@@ -68,8 +68,8 @@ impl Rows<'_> {
                 || format!("check the rows of {table}"),
                 |db| db.prepare(&sql)?.query_map([], |row| row.get(0))?.collect::<Result<Vec<_>>>(),
             )?;
-            let why = || "its row is not what was written: the sum beside it is another".to_owned();
-            damages.extend(named.into_iter().map(|what| Damage { hurts: vec![what.clone()], what, why: why() }));
+            let why = || "it is not what was written: the sum beside it is another".to_owned();
+            damages.extend(named.into_iter().map(|row| Damage { what: format!("a row of {table}"), why: why(), hurts: vec![row] }));
         }
         Ok(damages)
     }

@@ -28,7 +28,7 @@ fn made_once(fleet: &Fleet, vmid: u32, ran: &Ran) {
 fn listed(fleet: &Fleet, vm: &str, dir: &str) -> Vec<String> {
     let ran = fleet.build(&["testVmSsh.exec", "-i", &format!("vmName={vm}"), "-i", &format!("command=ls -A {dir}")]);
     drop(ran.exits(0));
-    let shown = fleet.pmx(&["show", &format!("testVmSsh/result/{vm}"), "--json"]).exits(0).json();
+    let shown = fleet.pmx(&["show", "testVmSsh/result/result", "--json"]).exits(0).json();
     shown["attributes"]["stdout"].as_str().unwrap_or_default().lines().map(str::to_owned).collect()
 }
 
@@ -118,7 +118,7 @@ fn an_overlay_that_is_cut_on_its_way_replaces_nothing() {
     let served = |fleet: &Fleet| {
         let command = format!("command=sha256sum {OVERLAY}");
         drop(fleet.build(&["testVmSsh.exec", "-i", "vmName=tftp-server", "-i", &command]).exits(0));
-        let shown = fleet.pmx(&["show", "testVmSsh/result/tftp-server", "--json"]).exits(0).json();
+        let shown = fleet.pmx(&["show", "testVmSsh/result/result", "--json"]).exits(0).json();
         let text = shown["attributes"]["stdout"].as_str().unwrap_or_default();
         format!("sha256:{}", text.split_whitespace().next().unwrap_or_default())
     };

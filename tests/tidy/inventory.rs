@@ -19,9 +19,6 @@ const SURVIVORS: &[&str] = &[];
 /// Methods that were never made to pretend.
 const UNTRIED: &[&str] = &[
     "proxmox/vm.setBootOrder",
-    "docker/engine.stop",
-    "docker/engine.inspect",
-    "docker/engine.exec",
     "alpine/install.install",
     "alpine/overlay.deployApkovl",
     "tailscale/node.install",

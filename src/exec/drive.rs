@@ -183,7 +183,7 @@ impl Driver {
                     self.states.start(id);
                     let done = Done::failed(failure.clone(), false);
                     let now = self.engine.wire.clock.now();
-                    self.engine.herald.tell(keep::finished(&self.engine, &action, (done.ending, &done.summary), now));
+                    self.engine.herald.tell(keep::finished(&self.engine, &action, done.told(), now));
                     self.end(id, &action, done);
                 }
             }

@@ -39,6 +39,7 @@ pub(super) async fn look(front: &Front, project: &Files, tell: Told<'_>) {
         let request = Request {
             targets: vec![format!("{name}.status")],
             inputs: Vec::new(),
+            resume: None,
             jobs: None,
             keep_going: false,
             wait: false,

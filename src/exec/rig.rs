@@ -61,6 +61,7 @@ pub async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(30), what).await.expect("it takes for ever")
 }
 
+// tidy: fields ≤ 13, because each is one thing that a test of a run may want otherwise.
 /// A project, a store, and what its methods do.
 pub struct Rig {
     pub clock: HandClock,

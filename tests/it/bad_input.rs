@@ -1,6 +1,5 @@
 //! Bad input, argument by argument as the registry lists them: a new method is covered before anybody thinks of it.
 
-mod hostile;
 mod wrong;
 
 use pmx::lang::types::{Field, Kind, Type};

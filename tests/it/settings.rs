@@ -6,6 +6,8 @@ use super::fleet::{Fleet, effects};
 use super::sandbox::Sandbox;
 
 const GOLD: u32 = 109;
+/// A VM with a disk.
+const DISK: u32 = 105;
 
 fn attributes(fleet: &Fleet, resource: &str) -> Json {
     fleet.pmx(&["show", resource, "--json"]).exits(0).json()["attributes"].clone()
@@ -26,12 +28,12 @@ fn the_nodes_state_is_the_one_that_the_node_tells() {
 #[test]
 fn a_boot_order_is_set_once_and_the_vm_is_told_whole() {
     let fleet = Fleet::up();
-    let set = |order: &str| fleet.build(&["fleet.setBootOrder", "-i", "vmName=gold-image", "-i", &format!("boot={order}")]).exits(0);
+    let set = |order: &str| fleet.build(&["fleet.setBootOrder", "-i", "vmName=meatballcraft", "-i", &format!("boot={order}")]).exits(0);
     set("order=net0;scsi0");
     let did = effects(&fleet.requests());
-    assert!(did.len() == 1 && did[0].ends_with(&format!("/qemu/{GOLD}/config")), "{did:?}");
-    let told = attributes(&fleet, "fleet/vm/gold-image");
-    assert_eq!((told["boot"].as_str(), told["vmid"].as_u64()), (Some("order=net0;scsi0"), Some(u64::from(GOLD))), "{told}");
+    assert!(did.len() == 1 && did[0].ends_with(&format!("/qemu/{DISK}/config")), "{did:?}");
+    let told = attributes(&fleet, "fleet/vm/meatballcraft");
+    assert_eq!((told["boot"].as_str(), told["vmid"].as_u64()), (Some("order=net0;scsi0"), Some(u64::from(DISK))), "{told}");
     assert!(told["uuid"].is_string() && told["maxmem"].as_u64() > Some(0), "nothing is left out: {told}");
     set("order=net0;scsi0").says("unchanged");
     assert!(effects(&fleet.requests()).is_empty());

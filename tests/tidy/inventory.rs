@@ -8,13 +8,35 @@ use super::tree::{Offence, Tree};
 const PAGE: &str = "docs/inventory.md";
 
 /// Rows whose tests are still being written, and things whose files are: by the first word of the row.
-const OPEN: &[&str] = &["config/slate-setup-alpine.conf"];
+const OPEN: &[&str] = &[];
 
 /// The binaries whose tests a row may name, and their first files.
 const BINARIES: [(&str, &str); 3] = [("library", "src/lib.rs"), ("it", "tests/it/main.rs"), ("tidy", "tests/tidy.rs")];
 
 /// Methods whose mutant no test of their row has noticed yet.
 const SURVIVORS: &[&str] = &[];
+
+/// Methods that were never made to pretend.
+const UNTRIED: &[&str] = &[
+    "proxmox/vm.setBootOrder",
+    "alpine/install.install",
+    "alpine/overlay.deployApkovl",
+    "tailscale/node.install",
+    "minecraft/server.say",
+    "minecraft/server.warnShutdown",
+    "minecraft/server.stopMinecraftServer",
+    "minecraft/server.startMinecraftServer",
+    "minecraft/server.status",
+    "minecraft/server.op",
+    "minecraft/server.deop",
+    "terraria/server.say",
+    "terraria/server.warnShutdown",
+    "terraria/server.status",
+    "nginx/stream.configure",
+    "pmx/repo.syncCode",
+    "pmx/repo.syncBinary",
+    "pmx/repo.syncSecrets",
+];
 
 /// What a row of the bot says until there is a bot.
 const LATER: &str = "comes with the bot";
@@ -84,11 +106,9 @@ fn tests(row: &Row, present: &BTreeMap<&str, BTreeSet<String>>, later: bool) -> 
 fn mutants(rows: &[Row]) -> Vec<Offence> {
     let named = |section: &str| rows.iter().filter(|row| row.section == section).map(|row| row.name.as_str()).collect::<BTreeSet<_>>();
     let (methods, tried) = (named("Model types"), named(MUTANTS));
-    if tried.is_empty() {
-        return Vec::new();
-    }
     let rule = |name: &&str| format!("`just mutants` has not tried `{name}`, or tried what is no method");
-    methods.symmetric_difference(&tried).map(|name| Offence::new(PAGE, 1, rule(name))).collect()
+    let wrong = methods.symmetric_difference(&tried).filter(|name| !UNTRIED.contains(name) || !methods.contains(*name));
+    wrong.map(|name| Offence::new(PAGE, 1, rule(name))).collect()
 }
 
 fn files(tree: &Tree, rows: &[Row], section: &str, folder: &str) -> Vec<Offence> {
@@ -131,7 +151,7 @@ fn rows_without_tests_and_things_without_rows_are_caught() {
     let tried = |more: &str| {
         check(&format!("| `a` | `library: tests::shown` |\n## Model types\n\n| `t.m` | `library: tests::shown` |\n{more}"), &one)
     };
-    assert!(tried("").is_empty());
+    assert_eq!(tried(""), ["docs/inventory.md:1: `just mutants` has not tried `t.m`, or tried what is no method"]);
     assert_eq!(tried("## Mutants\n\n| `t.n` | `library: tests::shown` |\n").len(), 2);
     assert!(tried("## Mutants\n\n| `t.m` | `library: tests::shown` |\n").is_empty());
     assert_eq!(tried("## Mutants\n\n| `t.m` | SURVIVED |\n"), ["docs/inventory.md:13: no test shows `t.m`"]);

@@ -126,7 +126,8 @@ fn stop_left_behind(fleet: &Fleet) -> (String, String) {
     [Tinker::PowerOn, Tinker::Installed(false)].into_iter().for_each(|change| fleet.tinker(102, change));
     fleet.requests();
     let mut running = fleet.start(&["build", "fleet.stop", "-i", "vmName=VM 102", "-i", "timeout=1000", "--json"]);
-    running.wait_for(":qmshutdown:102:").kill();
+    // The wait is told once the task's id is in the journal, synced.
+    running.wait_for("\"the shutdown\"").kill();
     assert_eq!(running.end().status.code(), None);
     let (id, story) = newest(fleet);
     let task = story["unfinished"][0]["task"].as_str().expect("the task is in the journal").to_owned();

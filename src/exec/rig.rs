@@ -62,6 +62,7 @@ pub async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(30), what).await.expect("it takes for ever")
 }
 
+// tidy: fields ≤ 13, because each is one thing that a test of a run may want otherwise.
 /// A project, a store, and what its methods do.
 pub struct Rig {
     pub clock: HandClock,
@@ -78,6 +79,11 @@ pub struct Rig {
     pub broken: Option<Refuses>,
     /// What the run did before it was resumed.
     pub past: Arc<Past>,
+    made: Made,
+}
+
+/// What a rig was made of.
+struct Made {
     project: Arc<Project>,
     behaviours: Behaviours,
 }
@@ -114,8 +120,7 @@ impl Rig {
             asks: None,
             broken: None,
             past: Arc::default(),
-            project: Arc::new(project.unwrap()),
-            behaviours,
+            made: Made { project: Arc::new(project.unwrap()), behaviours },
         }
     }
 
@@ -125,7 +130,7 @@ impl Rig {
         F: Future<Output = Result<Outcome, Failure>> + Send + 'static,
     {
         let key = if name.contains(['/', '.']) { name.to_owned() } else { format!("w/{name}") };
-        self.behaviours.lock().unwrap().insert(key, Arc::new(move |ctx, call| Box::pin(does(ctx, call))));
+        self.made.behaviours.lock().unwrap().insert(key, Arc::new(move |ctx, call| Box::pin(does(ctx, call))));
     }
 
     /// It fails so, each time.
@@ -182,7 +187,7 @@ impl Rig {
 
     /// The graph of a target.
     pub fn graph(&self, target: &str) -> Graph {
-        lower(&self.project, &rig_types::find, None, &[Target::parse(target).unwrap()], &self.inputs)
+        lower(&self.made.project, &rig_types::find, None, &[Target::parse(target).unwrap()], &self.inputs)
             .unwrap_or_else(|complaints| panic!("{}", complaints.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
     }
 
@@ -219,7 +224,7 @@ impl Rig {
             secrets: Arc::new(vault),
             who,
             env: Arc::new(BTreeMap::from([("HOME".to_owned(), "/root".to_owned())])),
-            planner: Arc::new(RigPlanner { project: Arc::clone(&self.project) }),
+            planner: Arc::new(RigPlanner { project: Arc::clone(&self.made.project) }),
             confirmer,
             settings: Settings { variants: Arc::clone(&graph.variants), ..self.settings.clone() },
             leases,

@@ -16,7 +16,7 @@ use crate::exec::refresh::Keys;
 use crate::exec::reporter::Reporter;
 use crate::exec::view::Held;
 use crate::model::contract::{Call, Context, Failure, Guard, Who};
-use crate::model::{doubt, leftover};
+use crate::model::{leftover, registry};
 use crate::name::{ResourceName, RunId};
 use crate::plan::graph::{Action, Graph};
 use crate::store::Store;
@@ -77,7 +77,7 @@ async fn one(engine: &Arc<Engine>, dead: &Dead, (step, tasks): (&str, &[String])
     let began = engine.wire.clock.now();
     let context = context(engine, &action, (&dead.row.id, tasks));
     leftover::wait(&context).await?;
-    if let Some(settle) = doubt::settler(action.call.kind.name) {
+    if let Some(settle) = registry::settler(action.call.kind.name) {
         settle(&context, call).await?;
     }
     let mut looked = Vec::new();

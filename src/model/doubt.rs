@@ -3,11 +3,6 @@
 //! Observes and Converges look by their nature and are not listed. A method stands here when a run that died at any moment of it may call it again with
 //! the same arguments, and the world is as after one call.
 
-use futures_util::future::BoxFuture;
-
-use crate::model::contract::{Call, Context, Failure};
-use crate::model::proxmox::vm;
-
 /// Each with its reason.
 const LOOKS: [(&str, &str); 2] = [
     // The VM carries the mark of its run: an own one is adopted, anybody else's is refused.
@@ -15,17 +10,6 @@ const LOOKS: [(&str, &str); 2] = [
     // Vmid, name and uuid of the version that was shown are compared before anything is done; a VM that is proven gone is success.
     ("proxmox/vm", "delete"),
 ];
-
-/// Waits, by the global arguments of a call and the tasks in its context, until nothing that the call began runs any more.
-pub type SettleFn = for<'a> fn(&'a Context, Call) -> BoxFuture<'a, Result<(), Failure>>;
-
-/// How a type waits for the tasks that its methods begin; `None` for types whose work ends with its commands.
-pub fn settler(kind: &str) -> Option<SettleFn> {
-    match kind {
-        "proxmox/vm" => Some(|ctx, call| Box::pin(vm::settle_tasks(ctx, call))),
-        _ => None,
-    }
-}
 
 /// Whether the method finds out by itself.
 pub fn looks(kind: &str, method: &str) -> bool {

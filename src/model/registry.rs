@@ -1,6 +1,8 @@
 //! The registry: every model type, one `mod` line in its family and one line here.
 
-use crate::model::contract::{MethodRow, TypeRow};
+use futures_util::future::BoxFuture;
+
+use crate::model::contract::{Call, Context, Failure, MethodRow, TypeRow};
 use crate::model::{alpine, docker, minecraft, nginx, pmx, proxmox, ssh, tailscale, terraria};
 use crate::name::{nearest, renamed};
 
@@ -49,6 +51,17 @@ pub enum Unknown {
 
 fn hint(near: &Option<&'static str>, known: &[&'static str]) -> String {
     near.map_or_else(|| format!("; there are {}", known.join(", ")), |near| format!("; did you mean `{near}`?"))
+}
+
+/// Waits, by the global arguments of a call and the tasks in its context, until nothing that the call began runs any more.
+pub type SettleFn = for<'a> fn(&'a Context, Call) -> BoxFuture<'a, Result<(), Failure>>;
+
+/// How a type waits for the tasks that its methods begin; `None` for types whose work ends with its commands.
+pub fn settler(kind: &str) -> Option<SettleFn> {
+    match kind {
+        "proxmox/vm" => Some(|ctx, call| Box::pin(proxmox::vm::settle_tasks(ctx, call))),
+        _ => None,
+    }
 }
 
 /// Every type, in the order of their names.

@@ -34,10 +34,17 @@ struct Shared {
     records: Vec<ActionRecord>,
     runs: BTreeMap<RunId, RunRow>,
     journals: BTreeMap<RunId, Vec<String>>,
-    locks: BTreeMap<RunId, u64>,
+    locks: BTreeMap<RunId, Lock>,
     leases: Table,
-    cancels: BTreeMap<RunId, Cancel>,
     pins: BTreeMap<String, String>,
+}
+
+/// The lock of a live run.
+struct Lock {
+    /// The handle that holds it.
+    holder: u64,
+    /// What the run was asked for.
+    asked: Option<Cancel>,
 }
 
 impl MemoryStore {
@@ -82,7 +89,7 @@ impl Drop for MemoryStore {
     fn drop(&mut self) {
         let mut shared = self.shared();
         let handle = self.handle;
-        shared.locks.retain(|_, holder| *holder != handle);
+        shared.locks.retain(|_, lock| lock.holder != handle);
     }
 }
 
@@ -240,7 +247,7 @@ impl Store for MemoryStore {
         } else if shared.runs.contains_key(&row.id) {
             "there is a run of that id"
         } else {
-            shared.locks.insert(row.id.clone(), handle);
+            shared.locks.insert(row.id.clone(), Lock { holder: handle, asked: None });
             shared.runs.insert(row.id.clone(), row);
             return Ok(());
         };
@@ -249,8 +256,7 @@ impl Store for MemoryStore {
 
     fn end_run(&mut self, run: &RunId) -> Result<(), StoreError> {
         let (handle, mut shared) = (self.handle, self.shared());
-        shared.locks.retain(|held, holder| held != run || *holder != handle);
-        shared.cancels.remove(run);
+        shared.locks.retain(|held, lock| held != run || lock.holder != handle);
         Ok(())
     }
 
@@ -261,23 +267,19 @@ impl Store for MemoryStore {
         }
         let row = shared.runs.get_mut(run).ok_or_else(|| never_begun(run))?;
         (row.state, row.ended) = (RunState::Running, None);
-        shared.cancels.remove(run);
         shared.leases.orphan(run);
-        shared.locks.insert(run.clone(), self.handle);
+        shared.locks.insert(run.clone(), Lock { holder: self.handle, asked: None });
         Ok(true)
     }
 
     fn ask_cancel(&mut self, run: &RunId, ask: &Cancel) -> Result<bool, StoreError> {
         let mut shared = self.shared();
-        let lives = shared.locks.contains_key(run);
-        if lives {
-            shared.cancels.insert(run.clone(), ask.clone());
-        }
-        Ok(lives)
+        let lock = shared.locks.get_mut(run);
+        Ok(lock.map(|lock| lock.asked = Some(ask.clone())).is_some())
     }
 
     fn cancel_asked(&mut self, run: &RunId) -> Result<Option<Cancel>, StoreError> {
-        Ok(self.shared().cancels.get(run).cloned())
+        Ok(self.shared().locks.get(run).and_then(|lock| lock.asked.clone()))
     }
 
     fn runs(&mut self, limit: usize) -> Result<Vec<RunRow>, StoreError> {

@@ -122,11 +122,12 @@ fn a_vm_that_was_being_made_is_made_once() {
 
 /// A stop whose guest does not listen, killed while its task runs: the task's id, and the run's.
 fn stop_left_behind(fleet: &Fleet) -> (String, String) {
-    // Off first: what runs already has heard of its disk.
-    [Tinker::PowerOff, Tinker::Installed(false), Tinker::PowerOn].into_iter().for_each(|change| fleet.tinker(102, change));
+    // In this order: a machine that is switched on without a system on its disk boots from the network, and hears.
+    [Tinker::PowerOn, Tinker::Installed(false)].into_iter().for_each(|change| fleet.tinker(102, change));
     fleet.requests();
     let mut running = fleet.start(&["build", "fleet.stop", "-i", "vmName=VM 102", "-i", "timeout=1000", "--json"]);
-    running.wait_for(":qmshutdown:102:").kill();
+    // The wait is told once the task's id is in the journal, synced.
+    running.wait_for("\"the shutdown\"").kill();
     assert_eq!(running.end().status.code(), None);
     let (id, story) = newest(fleet);
     let task = story["unfinished"][0]["task"].as_str().expect("the task is in the journal").to_owned();

@@ -18,7 +18,7 @@ const BUSY: Duration = Duration::from_secs(20);
 /// resource's name stands once, in `heads`, in three columns: their order is the order of names, which that of the joined text is not. Tickets of `leases`
 /// are never given twice, so the queue keeps its order whatever is deleted. Rows that no digest covers carry a `sum` (see `sums`).
 const TABLES: &str = "
-CREATE TABLE meta (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE meta (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL, sum BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE blobs (digest BLOB NOT NULL UNIQUE, bytes BLOB NOT NULL) STRICT;
 CREATE TABLE heads (
     id INTEGER PRIMARY KEY, def TEXT NOT NULL, spec TEXT NOT NULL, instance TEXT NOT NULL,
@@ -99,7 +99,9 @@ impl Index {
             db.pragma_update(None, "synchronous", "OFF")?;
             db.pragma_update(None, "journal_mode", "WAL")?;
             db.execute_batch(&format!("BEGIN IMMEDIATE; {TABLES} COMMIT;"))?;
-            db.execute("INSERT INTO meta (key, value) VALUES ('schema', ?1), ('id', ?2)", [SCHEMA, id])?;
+            sums::install(&db)?;
+            let sql = "INSERT INTO meta (key, value, sum) VALUES ('schema', ?1, pmx_sum('schema', ?1)), ('id', ?2, pmx_sum('id', ?2))";
+            db.execute(sql, [SCHEMA, id])?;
             // Closing folds the log into the file: what is renamed afterwards is whole.
             db.close().map_err(|(_, e)| e)
         });

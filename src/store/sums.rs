@@ -1,7 +1,7 @@
 //! Sums of the index's rows: what no digest covers is checked by eight bytes beside it.
 //!
-//! Versions and blobs are named by digests. Runs, journal lines, records, pins and sealed secrets are not, and a flipped bit in one of them would tell
-//! another story without anybody noticing. Their column `sum` is `pmx_sum(…)` of the others, computed in the statement that writes them.
+//! Versions and blobs are named by digests. The store's id, runs, journal lines, records, pins and sealed secrets are not, and a flipped bit in one of
+//! them would tell another story without anybody noticing. Their column `sum` is `pmx_sum(…)` of the others, computed in the statement that writes them.
 
 use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::types::ValueRef;
@@ -43,7 +43,8 @@ struct Summed {
     row: &'static str,
 }
 
-const SUMMED: [Summed; 5] = [
+const SUMMED: [Summed; 6] = [
+    Summed { table: "meta", columns: "key, value", row: "'the ' || key || ' of the store'" },
     Summed { table: "runs", columns: "run, targets, inputs, actor, began, ended, state, graph, version", row: "'run ' || run" },
     Summed {
         table: "journal",

@@ -64,24 +64,26 @@ fn gc_is_refused_beside_a_build_and_says_which() {
 fn the_doctor_looks_at_everything_and_says_what_to_do() {
     let fleet = Fleet::up();
     fleet.build(&["fleet.sync"]).exits(0);
-    let told = fleet.pmx(&["doctor"]).exits(1);
+    let told = fleet.pmx(&["doctor"]).exits(0);
     let found = |line: &str| assert!(told.stdout.contains(line), "no `{line}` in {told}");
     found("✓ files: Pmxfile, definitions and workflows are clean");
     found("✓ store: ");
     found("✓ key: the store's key is here, and nobody else reads it");
-    // The lab's own vault holds the node's password; the other keys were never put in.
-    found("✗ vault proxmox-vault: vault proxmox-vault has no key `");
+    found("✓ vault proxmox-vault: holds what the files ask for: ");
     found("✓ keebDev02: keeb-dev-02 at Proxmox VE ");
     found("✓ calamity: 10.0.0.107 lets us in; an empty command takes ");
     found("✓ calamityTerraria: the host of calamity");
     found("! testVmSsh: which host it means is an input");
-    let lines = fleet.pmx(&["doctor", "--json"]).exits(1).lines();
+    let lines = fleet.pmx(&["doctor", "--json"]).exits(0).lines();
     assert!(lines.iter().all(|line| line["topic"].is_string() && line["message"].is_string() && line["help"].is_array()), "{lines:?}");
 
+    fleet.pmx(&["vault", "rm", "proxmox-vault", "tailscaleAuthKey"]).exits(0);
     fleet.fault("no-rights", None);
     let told = fleet.pmx(&["doctor"]).exits(1);
     let line = "on a node: `pveum acl modify /vms --users 'root@pam' --roles PVEVMAdmin`";
     assert!(told.stdout.contains(line) && told.stdout.contains("the account lacks VM.Audit VM.PowerMgmt"), "{told}");
+    let line = "✗ vault proxmox-vault: vault proxmox-vault has no key `tailscaleAuthKey`";
+    assert!(told.stdout.contains(line) && told.stdout.contains("`pmx vault set proxmox-vault tailscaleAuthKey`"), "{told}");
 }
 
 #[test]

@@ -198,7 +198,7 @@ fn wrong_types_do_not_get_past_the_schema() {
         (&arguments, "portMap", json!(7777)),
         (&globals, "sshHost", json!(1)),
         (&globals, "sshUser", json!(["keeb"])),
-        (&globals, "sshPort", json!("22")),
+        (&globals, "sshPort", json!("twenty-two")),
         (&globals, "sshPort", json!(70000)),
         (&globals, "streamDir", json!(null)),
     ] {

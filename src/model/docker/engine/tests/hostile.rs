@@ -120,7 +120,7 @@ fn wrong_types_do_not_get_past_the_schema() {
         ("sshHost", json!(1)),
         ("sshHost", json!(["a"])),
         ("sshUser", json!(0)),
-        ("sshPort", json!("22")),
+        ("sshPort", json!("twenty-two")),
         ("sshPort", json!(70000)),
         ("sshPort", json!(-1)),
     ] {

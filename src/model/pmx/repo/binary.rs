@@ -1,5 +1,4 @@
 //! `syncBinary`: one program on the far side, and the record of all that were put there.
-#![expect(clippy::disallowed_methods, reason = "the program that is sent is a local file")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -284,7 +284,7 @@ fn places_with_strange_names_are_places_like_others() {
         assert!(site.server.home().join(place).join("my overlay.tar.gz").is_file(), "{place}");
     }
     let pwned = |path: &PathBuf| path.file_name().is_some_and(|name| name == "pwned");
-    assert!(!files(&site.server.home()).iter().chain(&files(&site.gold.home())).any(|path| pwned(path)));
+    assert!(!files(&site.server.home()).iter().chain(&files(&site.gold.home())).any(pwned));
     let at = |host: &str, path: &str| {
         site.sandbox.pmx(&["build", "overlay.deployApkovl", "-i", &format!("tftpHost={host}"), "-i", &format!("tftpPath={path}")])
     };

@@ -80,8 +80,8 @@ fn the_doctor_looks_at_everything_and_says_what_to_do() {
     fleet.pmx(&["vault", "rm", "proxmox-vault", "tailscaleAuthKey"]).exits(0);
     fleet.fault("no-rights", None);
     let told = fleet.pmx(&["doctor"]).exits(1);
-    let line = "on a node: `pveum acl modify /vms --users 'root@pam' --roles PVEVMAdmin`";
-    assert!(told.stdout.contains(line) && told.stdout.contains("the account lacks VM.Audit VM.PowerMgmt"), "{told}");
+    let line = "on a node: `pveum acl modify /vms --users 'root@pam' --roles PVEVMAdmin` to see, start, stop";
+    assert!(told.stdout.contains(line) && told.stdout.contains("--roles PVEAuditor` to read the node's state"), "{told}");
     let line = "✗ vault proxmox-vault: vault proxmox-vault has no key `tailscaleAuthKey`";
     assert!(told.stdout.contains(line) && told.stdout.contains("`pmx vault set proxmox-vault tailscaleAuthKey`"), "{told}");
 }

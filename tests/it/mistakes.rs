@@ -159,6 +159,25 @@ const SURVIVORS: &[(&str, &str, &str)] = &[
     ("definitions/treehouse.toml", "inputs.", "the workflow gives these arguments itself, so the definition's own are never read"),
     ("workflows/configure-proxy.toml", "description = ", "an apostrophe or bracket less in a sentence"),
     ("workflows/deploy-apkovl.toml", "gold images overlay", "an apostrophe less in a sentence"),
+    ("definitions/", "vm[\"slaet\"]", "which VMs exist is known to Proxmox alone"),
+    ("workflows/deploy-bot.toml", "\"discordTokne\"", "which keys a vault holds is known when it is opened"),
+    ("workflows/deploy-bot.toml", "DISCORD_TOKNE=", "the text of a file for another program"),
+    ("workflows/deploy-bot.toml", "REQUIRED_ROEL=", "the text of a file for another program"),
+    ("workflows/deploy-bot.toml", "COMMAND_PREFXI=", "the text of a file for another program"),
+    ("workflows/deploy-bot.toml", "coed = ", "`inputs` of a build are named by whoever builds"),
+    ("workflows/deploy-bot.toml", "binayr = ", "`inputs` of a build are named by whoever builds"),
+    ("workflows/deploy-bot.toml", "code = 17", "an input of a build may be anything"),
+    ("workflows/deploy-bot.toml", "binary = 17", "an input of a build may be anything"),
+    (
+        "workflows/deploy-bot.toml",
+        "image[\"discord-bto\"]",
+        "which images there are is known to Docker alone; the plan says that nobody writes it",
+    ),
+    (
+        "workflows/deploy-bot.toml",
+        "envDigest = ",
+        "where a file is written is known at run time; a name that nobody wrote fails before the step begins",
+    ),
 ];
 
 /// Mistakes that are told at another line, by file and a part of the spoilt line, with the reason why that line is right.

@@ -191,7 +191,7 @@ async fn status(ctx: &Context, call: Call) -> Result<Outcome, Failure> {
     let api = account(ctx, &globals).await?;
     let (found, date) = match api.get_dated(&format!("/nodes/{}/status", api.node)).await {
         Ok(found) => found,
-        Err(error) => return Err(missing_node(&api, error).await),
+        Err(error) => return Err(denied(&api, error).await),
     };
     let memory = found.get("memory").unwrap_or(&Json::Null);
     let version = text(&found, "pveversion").unwrap_or_default();
@@ -322,6 +322,17 @@ fn refused(api: &Api<'_>, user: &str, error: ApiError) -> Failure {
         }
     }
     Failure::theirs(format!("{}: the login of {user} was refused: {}", api.host(), error.reason())).help(help)
+}
+
+/// Who may not read a node's state usually lacks more: all of it is told at once.
+async fn denied(api: &Api<'_>, error: ApiError) -> Failure {
+    let refused = matches!(&*error.kind, ErrorKind::Refused { status: 403, .. });
+    let failure = missing_node(api, error).await;
+    let (true, Ok(permissions), Some(account)) = (refused, api.get("/access/permissions", &[]).await, api.subject().await) else {
+        return failure;
+    };
+    let lines = rights::missing(&permissions, &account, 0).into_iter().map(|missing| format!("`{}` {}", missing.grant, missing.needed));
+    failure.help(format!("on a node: {}", lines.collect::<Vec<_>>().join("; ")))
 }
 
 /// An unknown node is answered by a failed name lookup; the list of nodes says what was meant.

@@ -195,6 +195,12 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ),
     ("Pmxfile.toml", "methods.warnShutdonw", "at the first key below the header"),
     ("workflows/vm-lifecycle-test.toml", "pattern = ", "another pattern, which the default does not match"),
+    ("Pmxfile.toml", "definitions.pmxReop", "at the first key below the header"),
+    ("Pmxfile.toml", "methods.syncBinayr", "at the first key below the header"),
+    ("workflows/deploy-bot.toml", "[[stpe]]", "its keys are then those of the step before, which has them already"),
+    ("workflows/deploy-bot.toml", "vmName = 17", "where the definition names a VM by it"),
+    ("workflows/deploy-bot.toml", "content = ", "at the first line of the text that the quotes no longer hold"),
+    ("workflows/deploy-bot.toml", "bracket: \'\'", "where the text of many lines begins"),
 ];
 
 #[test]

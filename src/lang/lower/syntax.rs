@@ -78,6 +78,8 @@ fn left_open(line: &str) -> i32 {
             '#' => return open,
             '[' | '{' => open += 1,
             ']' | '}' => open -= 1,
+            // Three of them begin or end a text of many lines: which, this line does not know, and both are as good as closed.
+            '"' | '\'' if rest.starts_with(c) && rest[1..].starts_with(c) => rest = &rest[2..],
             '"' | '\'' => {
                 let mut escaped = false;
                 let end = rest.char_indices().find(|(_, other)| {

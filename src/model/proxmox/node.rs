@@ -326,11 +326,11 @@ fn refused(api: &Api<'_>, user: &str, error: ApiError) -> Failure {
 
 /// Who may not read a node's state usually lacks more: all of it is told at once.
 async fn denied(api: &Api<'_>, error: ApiError) -> Failure {
-    let refused = matches!(&*error.kind, ErrorKind::Refused { status: 403, .. });
-    let failure = missing_node(api, error).await;
-    let (true, Ok(permissions), Some(account)) = (refused, api.get("/access/permissions", &[]).await, api.subject().await) else {
-        return failure;
-    };
+    if !matches!(&*error.kind, ErrorKind::Refused { status: 403, .. }) {
+        return missing_node(api, error).await;
+    }
+    let failure = Failure::from(error);
+    let (Ok(permissions), Some(account)) = (api.get("/access/permissions", &[]).await, api.subject().await) else { return failure };
     let lines = rights::missing(&permissions, &account, 0).into_iter().map(|missing| format!("`{}` {}", missing.grant, missing.needed));
     failure.help(format!("on a node: {}", lines.collect::<Vec<_>>().join("; ")))
 }

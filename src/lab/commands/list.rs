@@ -33,6 +33,10 @@ pub fn ls(shell: &mut Shell, args: &[String]) -> i32 {
     let (mut status, mut out) = (0, String::new());
     for name in &names {
         let path = shell.path(name);
+        if let Some(open) = shell.world.open_files(&path).filter(|_| long) {
+            out.push_str(&open);
+            continue;
+        }
         let node = match shell.world.stat(&path, !long) {
             Ok(node) => node,
             Err(error) => {

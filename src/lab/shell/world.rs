@@ -80,6 +80,18 @@ impl World {
         self.files(|files| files.read(path)).map(|bytes| bytes.to_vec())
     }
 
+    /// What `ls -l` shows of the files that a container's nginx has open, when `path` is such a directory: its sockets.
+    pub fn open_files(&self, path: &str) -> Option<String> {
+        let container = self.container.as_ref().filter(|_| path.starts_with("/proc/") && path.ends_with("/fd"))?;
+        let tables =
+            ["/proc/net/tcp", "/proc/net/udp"].map(|table| self.host(|host| host.nginx_sockets(container, table)).unwrap_or_default());
+        let inodes = tables.iter().flat_map(|table| table.lines().skip(1)).filter_map(|row| row.split_whitespace().nth(9));
+        let line = |(at, inode): (usize, &str)| {
+            format!("lrwx------    1 root     root            64 1970-01-01 00:00 {} -> socket:[{inode}]\n", at + 6)
+        };
+        Some(inodes.enumerate().map(line).collect())
+    }
+
     /// What stands at a path, those of `/proc`, `/sys` and `/dev` included.
     pub fn stat(&self, path: &str, follow: bool) -> Result<FileNode, FileError> {
         if let Some(text) = self.host(|host| host.virtual_file(path)) {

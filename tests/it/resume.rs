@@ -125,7 +125,7 @@ fn stop_left_behind(fleet: &Fleet) -> (String, String) {
     // In this order: a machine that is switched on without a system on its disk boots from the network, and hears.
     [Tinker::PowerOn, Tinker::Installed(false)].into_iter().for_each(|change| fleet.tinker(102, change));
     fleet.requests();
-    let mut running = fleet.start(&["build", "fleet.stop", "-i", "vmName=VM 102", "-i", "timeout=1000", "--json"]);
+    let mut running = fleet.start(&["build", "fleet.stop", "-i", "vmName=VM 102", "-i", "timeout=3000", "--json"]);
     // The wait is told once the task's id is in the journal, synced.
     running.wait_for("\"the shutdown\"").kill();
     assert_eq!(running.end().status.code(), None);

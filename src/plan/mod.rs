@@ -21,7 +21,7 @@ mod phases;
 mod prune;
 mod reduce;
 mod refresh;
-mod refs;
+pub mod refs;
 mod target;
 mod touch;
 pub mod variant;

@@ -21,7 +21,7 @@ pub(super) fn each_expr<'t>(template: &'t Template, visit: &mut dyn FnMut(&'t Ex
 }
 
 /// Calls `visit` with every reference of `template`, in the order of the text.
-pub(super) fn each_ref<'t>(template: &'t Template, visit: &mut dyn FnMut(&'t Ref)) {
+pub fn each_ref<'t>(template: &'t Template, visit: &mut dyn FnMut(&'t Ref)) {
     each_expr(template, &mut |expr| expr.refs.iter().for_each(&mut *visit));
 }
 

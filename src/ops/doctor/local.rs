@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use super::{Files, Finding, Health, Told};
 use crate::event::RunState;
 use crate::lang::definition::Arguments;
-use crate::lang::template::{Expr, Piece, Ref, Root, Template};
+use crate::lang::template::{Ref, Root};
 use crate::ops::front::Front;
 use crate::ops::site::Site;
 use crate::ops::{secrets, world};
+use crate::plan::refs::each_ref;
 use crate::vault::Vaults;
 use crate::vault::key::StoreKey;
 
@@ -92,36 +93,15 @@ fn asked(project: &Files) -> BTreeSet<(String, String)> {
             asked.insert((vault.clone(), key.clone()));
         }
     };
-    for definition in project.definitions.values() {
-        let methods = definition.methods.values().map(|(_, arguments)| arguments);
-        methods.chain([&definition.global]).for_each(|arguments| each_of(arguments, &mut take));
-    }
-    for step in project.workflows.values().flat_map(|workflow| &workflow.steps) {
-        each_of(&step.with, &mut take);
+    let of_definitions = project
+        .definitions
+        .values()
+        .flat_map(|definition| definition.methods.values().map(|(_, arguments)| arguments).chain([&definition.global]));
+    let of_steps = project.workflows.values().flat_map(|workflow| &workflow.steps).map(|step| &step.with);
+    for argument in of_definitions.chain(of_steps).flat_map(Arguments::values) {
+        each_ref(&argument.template.value, &mut take);
     }
     asked
-}
-
-fn each_of(arguments: &Arguments, take: &mut impl FnMut(&Ref)) {
-    arguments.values().for_each(|argument| each(&argument.template.value, take));
-}
-
-/// Depth is bounded by the parser's own limit on nested tables.
-fn each(template: &Template, take: &mut impl FnMut(&Ref)) {
-    let mut of = |expr: &Expr| expr.refs.iter().for_each(&mut *take);
-    match template {
-        Template::Literal(_) => {}
-        Template::Expr(expr) => of(expr),
-        Template::Text(pieces) => {
-            for piece in pieces {
-                if let Piece::Expr(expr) = piece {
-                    of(expr);
-                }
-            }
-        }
-        Template::List(items) => items.iter().for_each(|item| each(&item.value, take)),
-        Template::Map(fields) => fields.values().for_each(|item| each(&item.value, take)),
-    }
 }
 
 fn bad(topic: &str, message: impl Into<String>) -> Finding {

@@ -36,4 +36,6 @@ pub mod source;
 pub mod store;
 pub mod value;
 pub mod vault;
+#[cfg(test)]
+mod walks;
 pub mod wire;

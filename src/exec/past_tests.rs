@@ -95,6 +95,8 @@ fn journal() -> impl Strategy<Value = Vec<Line>> {
 }
 
 proptest! {
+    #![proptest_config(crate::walks::cases(256))]
+
     #[test]
     fn every_prefix_of_every_journal_says_what_the_oracle_says(lines in journal()) {
         for end in 0..=lines.len() {

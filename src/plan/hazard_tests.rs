@@ -147,12 +147,8 @@ fn same(graph: &Graph, expected: &World, order: &[ActionId], salt: u64) -> Resul
     Ok(())
 }
 
-fn cases(count: u32) -> ProptestConfig {
-    ProptestConfig { cases: count, failure_persistence: None, ..ProptestConfig::default() }
-}
-
 proptest! {
-    #![proptest_config(cases(300))]
+    #![proptest_config(crate::walks::cases(300))]
 
     #[test]
     fn every_legal_order_is_the_list_in_order(rolls in prop::collection::vec(roll(), 1..9), seeds in prop::collection::vec(any::<u64>(), 12)) {
@@ -193,7 +189,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(150))]
+    #![proptest_config(crate::walks::cases(150))]
 
     #[test]
     fn no_edge_can_be_left_out(rolls in prop::collection::vec(roll(), 2..7)) {

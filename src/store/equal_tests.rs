@@ -156,7 +156,7 @@ fn everything(store: &mut dyn Store) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #![proptest_config(crate::walks::cases(32))]
 
     #[test]
     fn both_backends_answer_alike(ops in proptest::collection::vec((op(), 0..2_usize), 1..40)) {

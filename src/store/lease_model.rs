@@ -397,7 +397,7 @@ fn random_claims() -> impl Strategy<Value = Arc<[Claim]>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+    #![proptest_config(crate::walks::cases(256))]
 
     #[test]
     fn many_runs_keep_them_on_random_ways(

@@ -17,6 +17,7 @@ scenarios![
     claims_are_given_back_one_by_one,
     a_commit_that_fails_changes_no_lease,
     who_will_not_wait_leaves_no_trace,
+    who_waits_no_longer_leaves_no_trace,
     who_leaves_the_queue_blocks_nobody,
     what_a_dead_run_held_is_settled_by_one_heir,
     an_heir_that_dies_or_fails_hands_on,
@@ -163,6 +164,15 @@ fn who_will_not_wait_leaves_no_trace(bench: &dyn Bench) {
     assert_eq!(store.requests().unwrap().len(), 1);
     change(&mut *store, 1, everything());
     assert_eq!(store.lease(&at_once).unwrap(), GRANTED);
+    assert_eq!(store.requests().unwrap().len(), 1);
+}
+
+fn who_waits_no_longer_leaves_no_trace(bench: &dyn Bench) {
+    let mut store = bench.open();
+    begin(&mut *store, 1, &["Xvm a"]);
+    assert_eq!(waits_for(&begin(&mut *store, 2, &["Xvm a"])), [run_id(1)]);
+    let at_once = Ask { wait: false, ..ask(2, &["Xvm a"], 2) };
+    assert_eq!(waits_for(&store.lease(&at_once).unwrap()), [run_id(1)]);
     assert_eq!(store.requests().unwrap().len(), 1);
 }
 

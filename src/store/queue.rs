@@ -21,7 +21,7 @@ pub(super) struct Watch {
 /// Files a request, unless the run has one, and says how it stands; see [`super::Store::lease`].
 pub(super) fn ask(index: &mut Index, locks: &Locks, watch: &mut Option<Watch>, ask: &Ask) -> Result<Standing, StoreError> {
     let seen = index.rows().data_version()?;
-    if let Some(last) = watch.as_ref().filter(|last| last.run == ask.run && last.seen == seen)
+    if let Some(last) = watch.as_ref().filter(|last| ask.wait && last.run == ask.run && last.seen == seen)
         && all_live(locks, &last.on)?
     {
         return Ok(Standing::Waiting(last.on.clone()));

@@ -147,7 +147,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+        #![proptest_config(crate::walks::cases(24))]
         #[test]
         fn every_word_arrives_as_it_is(words in prop::collection::vec(word(), 1..150)) {
             let command = Command::new("printf").arg("%s\\0").args(words.clone());

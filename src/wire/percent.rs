@@ -72,6 +72,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::walks::cases(256))]
+
         #[test]
         fn proxmox_reads_what_was_meant(given in prop::collection::vec((".*", ".*"), 1..8)) {
             let fields: Vec<_> = given.iter().map(|(key, value)| (key.clone(), Field::from(value.as_str()))).collect();

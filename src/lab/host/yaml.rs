@@ -257,6 +257,8 @@ mod tests {
     }
 
     proptest::proptest! {
+        #![proptest_config(crate::walks::cases(256))]
+
         #[test]
         fn no_text_brings_it_down(text in "([a-z0-9:é#|>'\\[\\]{},-]|\"| |\n|- |: ){0,60}") {
             // Only that it returns.

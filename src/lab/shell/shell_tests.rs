@@ -289,7 +289,7 @@ fn hostile_scripts_end() {
 }
 
 proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(400))]
+    #![proptest_config(crate::walks::cases(400))]
     #[test]
     fn no_script_brings_the_interpreter_down(
         script in r#"([a-z$(){}'`;&|<>*?!~=\n \\"\[\]%é0-9#]|echo |printf |if |then |fi|done|do |for |case |esac|in |test |\$\{|sed |grep |tr |cut ){0,40}"#

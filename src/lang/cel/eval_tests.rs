@@ -304,6 +304,8 @@ fn paths() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    #![proptest_config(crate::walks::cases(256))]
+
     #[test]
     fn the_fast_path_and_cel_agree(path in paths()) {
         let mut scope = Fake::new();

@@ -141,7 +141,7 @@ fn answers(file: &str) -> Vec<(String, String)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(crate::walks::cases(24))]
     #[test]
     fn no_key_and_no_disk_can_leave_its_quotes(keys in "[^\\x00]{0,40}", disk in "[^\\x00]{0,20}") {
         let file = Answers { hostname: "a", disk: &disk, keys: &keys, dns: &[] }.text().unwrap();

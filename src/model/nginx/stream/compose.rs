@@ -284,6 +284,8 @@ mod tests {
     }
 
     proptest::proptest! {
+        #![proptest_config(crate::walks::cases(256))]
+
         #[test]
         fn no_text_brings_it_down_and_what_comes_out_only_adds_lines(text in "(services:\n|  stream:\n|    ports:\n|      - \"80:80\"\n|# c\n|\n|    image: x\n|  |- |: |\t|\"|é){0,30}") {
             if let Ok(out) = edit(&text, "stream", &BTreeSet::new(), &tcp(&[81])) {

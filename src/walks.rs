@@ -1,0 +1,13 @@
+//! How far property tests walk: the same cases on every machine, so that a landing never hangs on luck; `PMX_WALK=50` walks fifty times as many new ones.
+
+use proptest::test_runner::{Config, RngSeed};
+
+/// `count` cases that are always the same, or, by `PMX_WALK`, a multiple of it that nobody has seen before. A case that fails is printed whole.
+pub(crate) fn cases(count: u32) -> Config {
+    let (cases, rng_seed) = match std::env::var("PMX_WALK").map(|text| text.parse::<u32>()) {
+        Err(_) => (count, RngSeed::Fixed(0)),
+        Ok(Ok(times)) => (count.saturating_mul(times), RngSeed::Random),
+        Ok(Err(error)) => panic!("PMX_WALK: {error}; it is how many times the usual number of cases is walked, such as 50"),
+    };
+    Config { cases, rng_seed, failure_persistence: None, max_shrink_iters: 20_000, ..Config::default() }
+}

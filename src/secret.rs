@@ -1,14 +1,17 @@
-//! Secrets: text that cannot be printed, serialised or hashed in the clear, and the sink that redacts it.
+//! Secrets: text that cannot be printed, serialised or hashed in the clear.
 
 use std::fmt;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
-use base64::Engine as _;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+mod forms;
+mod redact;
+
 use crate::digest::Digest;
 use crate::name::ResourceName;
+pub use redact::Redactor;
 
 /// Where a secret came from: what it opens, never what it is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -154,89 +157,6 @@ pub trait Sealer: Send + Sync {
     fn keyed_digest(&self, plain: &[u8]) -> Digest;
 }
 
-/// Replaces every known secret in outgoing text by `[secret]`: the value itself and its URL-, base64-, shell-quoted and JSON-escaped forms.
-#[derive(Clone, Default)]
-pub struct Redactor {
-    needles: Arc<RwLock<Vec<Zeroizing<String>>>>,
-}
-
-/// Shorter secrets are not searched for: replacing every `ab` would destroy the text and hide nothing.
-const SHORTEST: usize = 4;
-
-/// Lines of a longer secret that are shorter than this are not looked for by themselves: `services:` is in many a file and tells nothing.
-const SHORTEST_LINE: usize = 16;
-
-impl Redactor {
-    /// A redactor that knows nothing yet.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// From now on `secret` is redacted in all its forms.
-    pub fn learn(&self, secret: &Secret) {
-        let text = secret.expose();
-        if text.len() < SHORTEST {
-            return;
-        }
-        let mut needles = self.needles.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if needles.iter().any(|needle| needle.as_str() == text) {
-            return;
-        }
-        needles.extend(forms(text).into_iter().filter(|form| form.len() >= SHORTEST).map(Zeroizing::new));
-        // Commands tell a key file line by line; a line too short to be one of its own may be anything.
-        let lines = text.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_LINE && line.len() < text.len());
-        needles.extend(lines.map(|line| Zeroizing::new(line.to_owned())));
-        // The longest first: a secret that contains another must not leave its remainder behind.
-        needles.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-        needles.dedup();
-    }
-
-    /// `text` without any secret that was learnt.
-    pub fn clean(&self, text: &str) -> String {
-        let needles = self.needles.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut clean = text.to_owned();
-        for needle in needles.iter() {
-            if clean.contains(needle.as_str()) {
-                clean = clean.replace(needle.as_str(), "[secret]");
-            }
-        }
-        clean
-    }
-}
-
-impl fmt::Debug for Redactor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Redactor")
-    }
-}
-
-fn forms(text: &str) -> Vec<String> {
-    let percent = |keep: &[u8]| {
-        let mut out = String::new();
-        for byte in text.bytes() {
-            if byte.is_ascii_alphanumeric() || keep.contains(&byte) {
-                out.push(char::from(byte))
-            } else {
-                out.push_str(&format!("%{byte:02X}"))
-            }
-        }
-        out
-    };
-    let json = serde_json::Value::from(text).to_string();
-    let mut forms = vec![
-        text.to_owned(),
-        percent(b"-_.~"),
-        percent(b"-_.~").replace("%20", "+"),
-        text.replace('\'', r"'\''"),
-        json[1..json.len() - 1].to_owned(),
-    ];
-    forms.extend([percent(b"-_.~").to_lowercase(), percent(b"-_.*").replace("%20", "+")]);
-    for engine in [&base64::engine::general_purpose::STANDARD, &base64::engine::general_purpose::URL_SAFE] {
-        forms.push(engine.encode(text).trim_end_matches('=').to_owned());
-    }
-    forms
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,30 +166,5 @@ mod tests {
         let secret = Secret::new("hunter2", Origin::Vault { vault: "v".into(), key: "k".into() });
         assert_eq!(format!("{secret:?}"), "[secret from vault v, key k]");
         assert!(!format!("{:?}", Credential(secret)).contains("hunter2"));
-    }
-
-    #[test]
-    fn redaction_finds_every_form() {
-        let redactor = Redactor::new();
-        redactor.learn(&Secret::new("it's=a;b c/d", Origin::Computed));
-        for seen in ["it's=a;b c/d", "it%27s%3Da%3Bb%20c%2Fd", "it%27s%3Da%3Bb+c%2Fd", r"it'\''s=a;b c/d", "aXQncz1hO2IgYy9k"] {
-            assert_eq!(redactor.clean(&format!("<{seen}>")), "<[secret]>", "{seen}");
-        }
-    }
-
-    #[test]
-    fn each_line_of_a_key_file_is_found() {
-        let redactor = Redactor::new();
-        redactor.learn(&Secret::new("-----BEGIN KEY-----\nb3BlbnNzaC1rZXktdjEA\nok: yes\n", Origin::Computed));
-        assert_eq!(redactor.clean("line 2 is b3BlbnNzaC1rZXktdjEA."), "line 2 is [secret].");
-        assert_eq!(redactor.clean("ok: yes"), "ok: yes");
-    }
-
-    #[test]
-    fn longer_secrets_go_first() {
-        let redactor = Redactor::new();
-        redactor.learn(&Secret::new("abcd", Origin::Computed));
-        redactor.learn(&Secret::new("abcdefgh", Origin::Computed));
-        assert_eq!(redactor.clean("x abcdefgh y abcd"), "x [secret] y [secret]");
     }
 }

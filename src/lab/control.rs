@@ -9,6 +9,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
 use super::LabError;
+use super::ambush::Ambush;
 use super::faults::{Fault, FaultKind};
 use super::running::{Lab, Served};
 use super::world::config::Config;
@@ -57,6 +58,22 @@ pub enum Request {
         /// Its name; need not be unique.
         name: String,
     },
+    /// Takes a VM away, as if somebody else had deleted it.
+    Gone {
+        /// Which.
+        vmid: u32,
+    },
+    /// Has something done in the moment before the `count`th request of that kind, from now on, is served.
+    Ambush {
+        /// `GET`, …
+        method: String,
+        /// The path, without `/api2/json` and without the query.
+        path: String,
+        /// 1 is the next one.
+        count: u32,
+        /// What is done.
+        then: Box<Request>,
+    },
     /// Moves the lab's clock: a ticket expires after two hours.
     Advance {
         /// Seconds, negative for back.
@@ -74,6 +91,8 @@ pub enum Request {
         /// Forgets them afterwards.
         clear: bool,
     },
+    /// What every user of the machines could have read in their lists of processes so far.
+    Processes,
 }
 
 /// A change of a VM behind Proxmox's back.
@@ -148,6 +167,8 @@ pub enum Answer {
     Status(Status),
     /// To `Requests`.
     Requests(Vec<Served>),
+    /// To `Processes`: the words of each program with its name first, and the command lines that came over SSH.
+    Processes(Vec<String>),
     /// Not done, and why.
     Refused(String),
 }
@@ -192,10 +213,20 @@ async fn talk(lab: Arc<Lab>, stream: UnixStream) {
     }
 }
 
-fn carry_out(lab: &Arc<Lab>, request: Request) -> Answer {
+/// Does what is asked.
+pub(super) fn carry_out(lab: &Arc<Lab>, request: Request) -> Answer {
     let result = match request {
         Request::Status => return Answer::Status(status(lab)),
         Request::Requests { clear } => return Answer::Requests(lab.requests(clear)),
+        Request::Processes => return Answer::Processes(lab.processes()),
+        Request::Gone { vmid } => {
+            lab.forget(vmid);
+            Ok(())
+        }
+        Request::Ambush { method, path, count, then } => {
+            lab.ambushes.lay(Ambush { method, path, count, then: *then });
+            Ok(())
+        }
         Request::SetFault { kind, vmid } => lab.change(|world| set_fault(world, kind, vmid)),
         Request::ClearFaults { kind, vmid } => {
             lab.change(|world| {
@@ -212,12 +243,7 @@ fn carry_out(lab: &Arc<Lab>, request: Request) -> Answer {
         }
         Request::Tinker { vmid, change } => tinker(lab, vmid, change),
         Request::Stranger { vmid, name } => lab.change(|world| stranger(world, vmid, &name)),
-        Request::Password { user, password } => lab.change(|world| {
-            let hash = world.hash_password(&user, &password);
-            let account = world.accounts.users.get_mut(&user).ok_or_else(|| format!("no user {user:?}"))?;
-            account.password = Some(hash);
-            Ok(())
-        }),
+        Request::Password { user, password } => lab.change(|world| give_password(world, &user, &password)),
         Request::Advance { seconds } => {
             let offset = lab.clock.advance(seconds);
             lab.change(|world| world.clock_offset = offset);
@@ -228,6 +254,13 @@ fn carry_out(lab: &Arc<Lab>, request: Request) -> Answer {
         Ok(()) => Answer::Done,
         Err(why) => Answer::Refused(why),
     }
+}
+
+fn give_password(world: &mut World, user: &str, password: &str) -> Result<(), String> {
+    let hash = world.hash_password(user, password);
+    let account = world.accounts.users.get_mut(user).ok_or_else(|| format!("no user {user:?}"))?;
+    account.password = Some(hash);
+    Ok(())
 }
 
 fn set_fault(world: &mut World, kind: FaultKind, vmid: Option<u32>) -> Result<(), String> {
@@ -370,6 +403,17 @@ impl Client {
         match self.ask(&Request::Requests { clear }).await? {
             Answer::Requests(list) => Ok(list),
             other => Err(LabError::Refused(format!("expected requests, got {other:?}"))),
+        }
+    }
+
+    /// What stood in the machines' lists of processes so far.
+    ///
+    /// # Errors
+    /// As [`Client::ask`].
+    pub async fn processes(&mut self) -> Result<Vec<String>, LabError> {
+        match self.ask(&Request::Processes).await? {
+            Answer::Processes(list) => Ok(list),
+            other => Err(LabError::Refused(format!("expected processes, got {other:?}"))),
         }
     }
 

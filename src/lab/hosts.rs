@@ -170,6 +170,10 @@ impl Machine for VmMachine {
         self.lab.change(|world| world.reboot(self.vmid, now));
     }
 
+    fn started(&self, words: &[String]) {
+        self.lab.note_process(words.join(" "));
+    }
+
     fn faults(&self) -> HostFaults {
         let (now, pace) = (self.lab.clock.now(), self.lab.clock.scaled(1.0));
         self.lab.read(|world| {

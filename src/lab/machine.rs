@@ -56,6 +56,8 @@ pub trait Machine: Send + Sync + 'static {
     fn reboot(&self);
     /// What another machine of the network serves at `http://host/path`: its status and bytes; none when nobody answers there.
     fn fetch(&self, host: &str, path: &str) -> Option<(u16, Vec<u8>)>;
+    /// A program was started with these words: every user of the machine may read them while it runs.
+    fn started(&self, _words: &[String]) {}
     /// How it misbehaves now.
     fn faults(&self) -> HostFaults;
 }

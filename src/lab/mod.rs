@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
+mod ambush;
 pub mod clock;
 pub mod commands;
 pub mod control;

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, OwnedMutexGuard, oneshot};
 use tokio::task::JoinSet;
 
+use super::ambush::Ambushes;
 use super::clock::Clock;
 use super::faults::FaultKind;
 use super::hosts::{self, Hosts};
@@ -58,6 +59,9 @@ pub struct Lab {
     flocks: Mutex<BTreeMap<u32, Arc<tokio::sync::Mutex<()>>>>,
     cancels: Mutex<BTreeMap<String, Arc<Notify>>>,
     served: Mutex<VecDeque<Served>>,
+    processes: Mutex<VecDeque<String>>,
+    /// What tests have laid.
+    pub ambushes: Ambushes,
     sights: Mutex<BTreeMap<u32, Sight>>,
     /// The insides of its machines.
     pub hosts: Hosts,
@@ -209,6 +213,20 @@ impl Lab {
         list
     }
 
+    /// Remembers a command line that every user of a machine could read.
+    pub fn note_process(&self, line: String) {
+        let mut all = held(&self.processes);
+        if all.len() == REMEMBER {
+            all.pop_front();
+        }
+        all.push_back(line);
+    }
+
+    /// The command lines so far, oldest first.
+    pub fn processes(&self) -> Vec<String> {
+        held(&self.processes).iter().cloned().collect()
+    }
+
     /// What pvestatd saw last.
     pub fn sight(&self, vmid: u32) -> Option<Sight> {
         held(&self.sights).get(&vmid).cloned()
@@ -303,6 +321,8 @@ pub(super) async fn serve(options: Options, ready: oneshot::Sender<Ready>, stop:
         flocks: Mutex::default(),
         cancels: Mutex::default(),
         served: Mutex::default(),
+        processes: Mutex::default(),
+        ambushes: Ambushes::default(),
         sights: Mutex::default(),
         hosts: Hosts::new(hosts),
         started: pve::guest::Started::default(),

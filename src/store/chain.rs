@@ -281,6 +281,34 @@ impl Rows<'_> {
         self.ask(|| format!("read the sealed secret {name}"), |db| db.prepare_cached(sql)?.query_row([name.as_bytes()], read).optional())
     }
 
+    /// Replaces the sealed bytes of every secret by what `seal` makes of them; returns how many changed.
+    pub fn reseal(&self, seal: &mut Reseal<'_>) -> Result<u64, StoreError> {
+        let all = "SELECT digest, bytes FROM sealed ORDER BY digest";
+        let read = |db: &rusqlite::Connection| -> rusqlite::Result<Vec<(Digest, Vec<u8>)>> {
+            db.prepare_cached(all)?.query_map([], |row| Ok((digest(row, 0)?, row.get(1)?)))?.collect()
+        };
+        let mut changed = 0;
+        for (name, bytes) in self.ask(|| "read the sealed secrets".to_owned(), read)? {
+            let what = format!("the sealed secret {name}");
+            if let Some(new) = seal(&bytes).map_err(|why| StoreError::Damaged { what, why })? {
+                self.keep("the sealed secret", "UPDATE sealed SET bytes = ?2, sum = pmx_sum(?1, ?2) WHERE digest = ?1", &name, &new)?;
+                changed += 1;
+            }
+        }
+        Ok(changed)
+    }
+
+    /// From now on what this connection deletes or replaces is overwritten in the file.
+    pub fn overwrite_what_goes(&self) -> Result<(), StoreError> {
+        self.ask(|| "have old bytes overwritten".to_owned(), |db| db.pragma_update(None, "secure_delete", "ON"))
+    }
+
+    /// Writes all of the log into the index and empties it.
+    pub fn fold_log(&self) -> Result<(), StoreError> {
+        let fold = |db: &rusqlite::Connection| db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        self.ask(|| "empty the index's log".to_owned(), fold)
+    }
+
     /// The key pinned for `identity`.
     pub fn pin(&self, identity: &str) -> Result<Option<String>, StoreError> {
         let sql = "SELECT key FROM pins WHERE identity = ?1";

@@ -20,7 +20,7 @@ use super::run_lock::Locks;
 use super::schema::Index;
 use super::verify::Damage;
 use super::words::{ActionRecord, Cancel, Commit, RunRow, StoreError, Version};
-use super::{Store, admit, queue};
+use super::{Reseal, Store, admit, queue};
 use crate::digest::Digest;
 use crate::event::{RunState, Stamped, Time};
 use crate::name::{ResourceName, ResourcePattern, RunId};
@@ -376,6 +376,17 @@ impl Store for DirStore {
         self.objects.clear()?;
         self.locks.clear()?;
         Ok(small + files)
+    }
+
+    fn reseal(&mut self, seal: &mut Reseal<'_>) -> Result<u64, StoreError> {
+        self.write(|_| Ok(()))?;
+        let _alone = self.locks.sweep()?;
+        self.index.rows().overwrite_what_goes()?;
+        let changed = self.write(|rows| rows.reseal(seal))?;
+        if changed > 0 {
+            self.index.rows().fold_log()?;
+        }
+        Ok(changed)
     }
 
     fn blob_length(&mut self, digest: &Digest) -> Result<u64, StoreError> {

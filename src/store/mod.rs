@@ -43,6 +43,9 @@ use crate::name::{ResourceName, ResourcePattern, RunId};
 use lease::{Ask, Request, Standing};
 use words::{ActionRecord, Cancel, Commit, RunRow, StoreError, Version};
 
+/// What becomes of sealed bytes: others, `None` when they stay, or why not.
+pub type Reseal<'a> = dyn FnMut(&[u8]) -> Result<Option<Vec<u8>>, String> + 'a;
+
 /// A store. Synchronous; it lives on one thread of its process, and several processes may use one directory at the same time.
 pub trait Store: Send {
     /// The store's own id (32 hex digits), made with it: the name of its key.
@@ -132,6 +135,12 @@ pub trait Store: Send {
     fn drop_blobs(&mut self, blobs: &[Digest]) -> Result<u64, StoreError> {
         let attempt = format!("drop {} blobs", blobs.len());
         Err(StoreError::Io { attempt, cause: "this store cannot drop any".to_owned() })
+    }
+    /// Replaces sealed bytes by what `seal` makes of them (`None`: they stay), all in one transaction, and leaves nothing of the old ones in the files.
+    /// Refused while a run is in progress anywhere: its process seals with the key that it has. The first error of `seal` ends it. Returns how many changed.
+    fn reseal(&mut self, seal: &mut Reseal<'_>) -> Result<u64, StoreError> {
+        let _ = seal;
+        Err(StoreError::Io { attempt: "seal the secrets anew".to_owned(), cause: "this store cannot".to_owned() })
     }
     /// The bytes that a blob takes where it lies, compressed or not; 0 when it is not here.
     fn blob_length(&mut self, digest: &Digest) -> Result<u64, StoreError> {

@@ -15,9 +15,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use futures_util::future::BoxFuture;
 use toml_edit::DocumentMut;
+use zeroize::Zeroizing;
 
 use super::key::StoreKey;
-use super::seal::SealKey;
+use super::seal::SealKeys;
 use super::{Vault, VaultError, io, plain_key, secret};
 use crate::secret::Secret;
 
@@ -35,7 +36,7 @@ const TURN: Duration = Duration::from_millis(20);
 pub struct FileVault {
     name: String,
     path: PathBuf,
-    key: SealKey,
+    key: SealKeys,
 }
 
 impl FileVault {
@@ -102,6 +103,12 @@ impl FileVault {
     fn open(&self, key: &str) -> Result<Secret, VaultError> {
         let document = self.read()?;
         let item = document.get(key).ok_or_else(|| self.no_key(key, &document))?;
+        let (_, text) = self.opened(key, item)?;
+        Ok(secret(&self.name, key, text.as_str()))
+    }
+
+    /// The sealed bytes of an item, and what is in them.
+    fn opened(&self, key: &str, item: &toml_edit::Item) -> Result<(Vec<u8>, Zeroizing<String>), VaultError> {
         let unreadable = |why: String| VaultError::Unreadable { vault: self.name.clone(), key: key.to_owned(), why };
         // Whatever stands there in plain must not reach a message.
         let sealed = item.as_str().and_then(|text| text.strip_prefix(SEALED));
@@ -109,7 +116,45 @@ impl FileVault {
         let bytes = BASE64.decode(sealed).map_err(|_| unreadable("its sealed value is cut or mistyped".to_owned()))?;
         let plain = self.key.open(&context(key), &bytes).map_err(|refusal| unreadable(refusal.to_string()))?;
         let text = std::str::from_utf8(&plain).map_err(|_| unreadable("it is not text".to_owned()))?;
-        Ok(secret(&self.name, key, text))
+        Ok((bytes, Zeroizing::new(text.to_owned())))
+    }
+
+    /// How many values an older key has sealed. An error names the first value that cannot be opened.
+    pub fn stale(&self) -> Result<usize, VaultError> {
+        let document = self.read()?;
+        let opened = document.iter().map(|(key, item)| Ok(!self.key.newest(&self.opened(key, item)?.0)));
+        Ok(opened.collect::<Result<Vec<bool>, VaultError>>()?.into_iter().filter(|stale| *stale).count())
+    }
+
+    /// Seals anew what an older key has sealed, all of it in one write; returns how many values that were.
+    pub async fn reseal(&self) -> Result<usize, VaultError> {
+        if self.stale()? == 0 {
+            return Ok(0);
+        }
+        let mut count = 0;
+        self.change(|document| {
+            for key in keys(document) {
+                let Some(item) = document.get(&key) else { continue };
+                let (bytes, text) = self.opened(&key, item)?;
+                if !self.key.newest(&bytes) {
+                    self.put(document, &key, &text);
+                    count += 1;
+                }
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(count)
+    }
+
+    /// Seals a value into the document; comments stay where they are.
+    fn put(&self, document: &mut DocumentMut, key: &str, text: &str) {
+        let mut value = toml_edit::Value::from(format!("{SEALED}{}", BASE64.encode(self.key.seal(&context(key), text.as_bytes()))));
+        if let Some(before) = document.get(key).and_then(toml_edit::Item::as_value) {
+            *value.decor_mut() = before.decor().clone();
+        }
+        // Indexing leaves the key as it stands, with the comments above it.
+        document[key] = toml_edit::Item::Value(value);
     }
 }
 
@@ -129,14 +174,8 @@ impl Vault for FileVault {
                 let why = "the secret is empty".to_owned();
                 return Err(VaultError::Cannot { vault: self.name.clone(), attempt: "keep it", why });
             }
-            let sealed = format!("{SEALED}{}", BASE64.encode(self.key.seal(&context(key), secret.expose().as_bytes())));
             self.change(|document| {
-                let mut value = toml_edit::Value::from(sealed);
-                if let Some(before) = document.get(key).and_then(toml_edit::Item::as_value) {
-                    *value.decor_mut() = before.decor().clone();
-                }
-                // Indexing leaves the key as it stands, with the comments above it.
-                document[key] = toml_edit::Item::Value(value);
+                self.put(document, key, secret.expose());
                 Ok(())
             })
             .await

@@ -1,16 +1,17 @@
 //! The key of a store: 32 random bytes in a file that only its owner reads, and what is derived from them.
-#![expect(clippy::disallowed_methods, reason = "owns the key files below the configuration directory")]
+#![expect(clippy::disallowed_methods, reason = "owns the key files below the configuration directory; waits a bounded time for whoever replaces a key")]
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroizing;
 
-use super::seal::{Refusal, SealKey};
+use super::seal::{Refusal, SealKeys};
 use super::{VaultError, io};
 use crate::digest::Digest;
 use crate::secret::Sealer;
@@ -20,11 +21,17 @@ const SEALING: &str = "pmx 2026-11 store: sealing of secrets 1";
 const DIGESTING: &str = "pmx 2026-11 store: keyed digests of secrets 1";
 const VAULTS: &str = "pmx 2026-11 vault files: sealing of values 1";
 
-/// The key of one store.
+/// The bytes of a key.
+pub(super) type Bytes = Zeroizing<[u8; 32]>;
+
+/// The key of one store: while it is being replaced the new one, which seals, and the old one, which opens what is still sealed with it.
 pub struct StoreKey {
-    sealing: SealKey,
-    digesting: Zeroizing<[u8; 32]>,
-    vaults: Zeroizing<[u8; 32]>,
+    sealing: SealKeys,
+    digesting: Bytes,
+    vaults: (Bytes, Vec<Bytes>),
+    rotating: bool,
+    /// The key's file, locked shared: nobody replaces the key while it is in use.
+    _lock: Option<File>,
 }
 
 impl StoreKey {
@@ -36,30 +43,60 @@ impl StoreKey {
         }
         let path = path(config, id)?;
         make(&path)?;
-        let bytes =
-            read(&path)?.ok_or_else(|| VaultError::StoreKey { place: path.display().to_string(), why: "it vanished".to_owned() })?;
-        Ok(Self::from_bytes(&bytes))
+        Self::load(config, id, None)?
+            .ok_or_else(|| VaultError::StoreKey { place: path.display().to_string(), why: "it vanished".to_owned() })
     }
 
     /// The same key if it exists; writes nothing.
     pub fn load(config: &Path, id: &str, given: Option<&str>) -> Result<Option<Self>, VaultError> {
         if let Some(text) = given {
-            let why = || "64 hex digits are expected; `openssl rand -hex 32` makes some".to_owned();
-            let bytes = hex(text).ok_or_else(|| VaultError::StoreKey { place: "PMX_STORE_KEY".to_owned(), why: why() })?;
-            return Ok(Some(Self::from_bytes(&bytes)));
+            return Self::from_text("PMX_STORE_KEY", text).map(Some);
         }
-        Ok(read(&path(config, id)?)?.map(|bytes| Self::from_bytes(&bytes)))
+        let path = path(config, id)?;
+        let Some((words, lock)) = held(&path, Hold::Shared)? else { return Ok(None) };
+        Ok(Some(Self { _lock: lock, ..Self::from_words(&words) }))
+    }
+
+    /// The key that somebody gave as text, from the place of that name: 64 hex digits, while it is being replaced those of the old key behind them.
+    pub fn from_text(place: &str, text: &str) -> Result<Self, VaultError> {
+        let why = || "64 hex digits are expected; `openssl rand -hex 32` makes some".to_owned();
+        let words = words(text).ok_or_else(|| VaultError::StoreKey { place: place.to_owned(), why: why() })?;
+        Ok(Self::from_words(&words))
     }
 
     /// The key made of these bytes.
     pub fn from_bytes(bytes: &[u8; 32]) -> Self {
-        let derive = |context| Zeroizing::new(blake3::derive_key(context, bytes));
-        Self { sealing: SealKey::new(&derive(SEALING)), digesting: derive(DIGESTING), vaults: derive(VAULTS) }
+        Self::from_words(&[Zeroizing::new(*bytes)])
     }
 
-    /// The key that seals the values of file vaults.
-    pub(super) fn for_vault_files(&self) -> SealKey {
-        SealKey::new(&self.vaults)
+    /// The first of these keys, with the others for what they sealed.
+    pub(super) fn from_words(words: &[Bytes]) -> Self {
+        let derive = |context: &str, bytes: &Bytes| Zeroizing::new(blake3::derive_key(context, bytes.as_ref()));
+        let (first, older) = (&words[0], &words[1..]);
+        let all = |context: &str| older.iter().map(|bytes| derive(context, bytes)).collect::<Vec<_>>();
+        Self {
+            sealing: SealKeys::new(&derive(SEALING, first), &all(SEALING)),
+            digesting: derive(DIGESTING, first),
+            vaults: (derive(VAULTS, first), all(VAULTS)),
+            rotating: !older.is_empty(),
+            _lock: None,
+        }
+    }
+
+    /// The keys that seal and open the values of file vaults.
+    pub(super) fn for_vault_files(&self) -> SealKeys {
+        SealKeys::new(&self.vaults.0, &self.vaults.1)
+    }
+
+    /// Whether an older key is still there, for what it sealed.
+    pub const fn rotating(&self) -> bool {
+        self.rotating
+    }
+
+    /// What an older key sealed, sealed anew; `None` when there is nothing to do. An error says why it does not open.
+    pub fn reseal(&self, sealed: &[u8]) -> Result<Option<Vec<u8>>, String> {
+        let plain = self.sealing.open(CONTEXT, sealed).map_err(|refusal| refusal.to_string())?;
+        Ok((!self.sealing.newest(sealed)).then(|| self.sealing.seal(CONTEXT, &plain)))
     }
 
     /// Why `sealed` does not open under this key, in words; `None` when it does.
@@ -91,7 +128,7 @@ impl fmt::Debug for StoreKey {
     }
 }
 
-fn path(config: &Path, id: &str) -> Result<PathBuf, VaultError> {
+pub(super) fn path(config: &Path, id: &str) -> Result<PathBuf, VaultError> {
     if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         let why = format!("`{}` is no store id: hex digits are expected", id.chars().take(80).collect::<String>());
         return Err(VaultError::StoreKey { place: config.join("pmx/keys").display().to_string(), why });
@@ -99,43 +136,121 @@ fn path(config: &Path, id: &str) -> Result<PathBuf, VaultError> {
     Ok(config.join("pmx/keys").join(id))
 }
 
-fn read(path: &Path) -> Result<Option<Zeroizing<[u8; 32]>>, VaultError> {
+/// How a key's file is held open.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// With others, as long as the key is used.
+    Shared,
+    /// Alone, to replace the key.
+    Alone,
+}
+
+/// How often, and how far apart, a lock on a key is asked for: the seconds that sealing everything anew may take, or a moment for another's look.
+const TURN: Duration = Duration::from_millis(20);
+const SHARED_TURNS: u32 = 1500;
+const ALONE_TURNS: u32 = 50;
+
+/// How often a file is opened anew because it was replaced in between.
+const REPLACED: u32 = 10;
+
+/// The keys in the file at `path`, and the lock on it; `None` when there is no such file.
+pub(super) fn held(path: &Path, hold: Hold) -> Result<Option<(Vec<Bytes>, Option<File>)>, VaultError> {
     let told = |e: &std::io::Error| io(format!("read the store's key {}", path.display()), e);
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(told(&e)),
-    };
+    for _ in 0..REPLACED {
+        let mut file = match File::open(path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(told(&e)),
+        };
+        let locked = lock(&file, path, hold)?;
+        let now = match fs::metadata(path) {
+            Ok(now) => now,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(told(&e)),
+        };
+        let own = file.metadata().map_err(|e| told(&e))?;
+        if (own.dev(), own.ino()) == (now.dev(), now.ino()) {
+            let words = read(&mut file, path)?;
+            return Ok(Some((words, locked.then_some(file))));
+        }
+    }
+    Err(VaultError::KeyInUse { place: path.display().to_string() })
+}
+
+/// Locks a key's file; false where the file system knows no locks, which only readers put up with.
+fn lock(file: &File, path: &Path, hold: Hold) -> Result<bool, VaultError> {
+    let turns = if hold == Hold::Shared { SHARED_TURNS } else { ALONE_TURNS };
+    for _ in 0..turns {
+        match if hold == Hold::Shared { file.try_lock_shared() } else { file.try_lock() } {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(TURN),
+            Err(TryLockError::Error(_)) if hold == Hold::Shared => return Ok(false),
+            Err(TryLockError::Error(e)) => return Err(io(format!("lock the store's key {}", path.display()), &e)),
+        }
+    }
+    Err(VaultError::KeyInUse { place: path.display().to_string() })
+}
+
+/// Reads an open key file, if nobody else may.
+fn read(file: &mut File, path: &Path) -> Result<Vec<Bytes>, VaultError> {
+    let told = |e: &std::io::Error| io(format!("read the store's key {}", path.display()), e);
     let refuse = |why: String| VaultError::StoreKey { place: path.display().to_string(), why };
     // The open file is asked, not the path: nobody can exchange it between.
     let mode = file.metadata().map_err(|e| told(&e))?.mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(refuse(format!("others may read it (mode {mode:04o}); `chmod 600 {}` if nobody has", path.display())));
     }
-    let mut text = Zeroizing::new(String::with_capacity(128));
-    file.take(100).read_to_string(&mut text).map_err(|e| told(&e))?;
-    hex(&text)
-        .map(Some)
-        .ok_or_else(|| refuse("64 hex digits are expected in it; put the right file back, a new key opens nothing".to_owned()))
+    let mut text = Zeroizing::new(String::with_capacity(256));
+    file.take(200).read_to_string(&mut text).map_err(|e| told(&e))?;
+    words(&text).ok_or_else(|| refuse("64 hex digits are expected in it; put the right file back, a new key opens nothing".to_owned()))
 }
 
 fn make(path: &Path) -> Result<(), VaultError> {
-    let told = |e: std::io::Error| io(format!("make the store's key {}", path.display()), &e);
-    let directory = path.parent().unwrap_or(path);
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(told)?;
-    let mut bytes = Zeroizing::new([0; 32]);
-    SystemRandom::new().fill(bytes.as_mut()).map_err(|_| told(std::io::Error::other("the kernel gives no random bytes")))?;
-    let text = Zeroizing::new(blake3::Hash::from_bytes(*bytes).to_hex().to_string() + "\n");
-    // Mode 0600 from its first moment; whole before it has its name; the name is given once.
-    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(told)?;
-    file.write_all(text.as_bytes()).map_err(told)?;
-    file.as_file().sync_all().map_err(told)?;
+    let file = written(path, &[fresh(path)?])?;
+    // Whole before it has its name; the name is given once.
+    let told = |e: std::io::Error| cannot_make(path, &e);
     match file.persist_noclobber(path) {
         Err(e) if e.error.kind() != ErrorKind::AlreadyExists => Err(told(e.error)),
-        _ => File::open(directory).and_then(|file| file.sync_all()).map_err(told),
+        _ => sync(path),
     }
 }
 
-fn hex(text: &str) -> Option<Zeroizing<[u8; 32]>> {
-    blake3::Hash::from_hex(text.trim()).ok().map(|hash| Zeroizing::new(*hash.as_bytes()))
+fn cannot_make(path: &Path, error: &std::io::Error) -> VaultError {
+    io(format!("make the store's key {}", path.display()), error)
+}
+
+/// A new key.
+pub(super) fn fresh(path: &Path) -> Result<Bytes, VaultError> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    let none = |_| cannot_make(path, &std::io::Error::other("the kernel gives no random bytes"));
+    SystemRandom::new().fill(bytes.as_mut()).map_err(none)?;
+    Ok(bytes)
+}
+
+/// A synced file with these keys beside `path`, which has no name of its own yet. Mode 0600 from its first moment.
+pub(super) fn written(path: &Path, words: &[Bytes]) -> Result<tempfile::NamedTempFile, VaultError> {
+    let told = |e: std::io::Error| cannot_make(path, &e);
+    let directory = path.parent().unwrap_or(path);
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(told)?;
+    let mut text = Zeroizing::new(String::with_capacity(words.len() * 65));
+    for bytes in words {
+        text.push_str(&blake3::Hash::from_bytes(**bytes).to_hex());
+        text.push('\n');
+    }
+    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(told)?;
+    file.write_all(text.as_bytes()).map_err(told)?;
+    file.as_file().sync_all().map_err(told)?;
+    Ok(file)
+}
+
+/// Makes the name at `path` durable.
+pub(super) fn sync(path: &Path) -> Result<(), VaultError> {
+    File::open(path.parent().unwrap_or(path)).and_then(|file| file.sync_all()).map_err(|e| cannot_make(path, &e))
+}
+
+/// One or two keys: 64 hex digits each, with white space or a comma between.
+fn words(text: &str) -> Option<Vec<Bytes>> {
+    let words = text.split(|c: char| c.is_whitespace() || c == ',').filter(|word| !word.is_empty());
+    let words: Vec<Bytes> = words.map(|word| blake3::Hash::from_hex(word).ok().map(|hash| Zeroizing::new(*hash.as_bytes()))).collect::<Option<_>>()?;
+    matches!(words.len(), 1 | 2).then_some(words)
 }

@@ -2,13 +2,14 @@
 //!
 //! Holds: the trait, three kinds (sealed file, environment, command), the store's key, the table of a project's vaults
 //! Imports: digest, name, secret
-//! Effects: vault files, key files, the programs of command vaults
+//! Effects: vault files, key files and locks on them, the programs of command vaults
 //! Never: prints or logs a secret, puts one into an argv, reads the environment
 
 pub mod command;
 pub mod env;
 pub mod file;
 pub mod key;
+pub mod rotation;
 mod seal;
 
 #[cfg(test)]
@@ -138,6 +139,12 @@ pub enum VaultError {
         place: String,
         /// Why, and what to do.
         why: String,
+    },
+    /// Somebody else has the store's key open.
+    #[error("the store's key ({place}) is in use by another pmx")]
+    KeyInUse {
+        /// Its file.
+        place: String,
     },
     /// The file system refused.
     #[error("could not {attempt}: {cause}")]

@@ -77,6 +77,35 @@ impl SealKey {
     }
 }
 
+/// The keys of one purpose: the first seals, all of them open. There are several only while everything is being sealed anew.
+pub(super) struct SealKeys {
+    first: SealKey,
+    older: Vec<SealKey>,
+}
+
+impl SealKeys {
+    /// The first of these keys seals.
+    pub fn new(first: &[u8; 32], older: &[Zeroizing<[u8; 32]>]) -> Self {
+        Self { first: SealKey::new(first), older: older.iter().map(|bytes| SealKey::new(bytes)).collect() }
+    }
+
+    /// Seals `plain` for `context` with the first key.
+    pub fn seal(&self, context: &str, plain: &[u8]) -> Vec<u8> {
+        self.first.seal(context, plain)
+    }
+
+    /// Opens what any of the keys sealed for the same context.
+    pub fn open(&self, context: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+        let keys = std::iter::once(&self.first).chain(&self.older);
+        keys.map(|key| key.open(context, sealed)).find(|opened| !matches!(opened, Err(Refusal::OtherKey))).unwrap_or(Err(Refusal::OtherKey))
+    }
+
+    /// Whether the first key sealed it, as its header says.
+    pub fn newest(&self, sealed: &[u8]) -> bool {
+        sealed.starts_with(&self.first.header)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,5 +128,19 @@ mod tests {
             assert!(key.open("a", &sealed[..place]).is_err(), "cut at {place}");
         }
         assert_eq!(key.open("a", b"\x02 of the future"), Err(Refusal::Format));
+    }
+
+    #[test]
+    fn the_first_key_seals_and_all_of_them_open() {
+        let (old, new) = ([7; 32], [8; 32]);
+        let both = SealKeys::new(&new, &[Zeroizing::new(old)]);
+        let before = SealKey::new(&old).seal("a", b"hunter2");
+        assert!(!both.newest(&before));
+        assert_eq!(both.open("a", &before).unwrap().as_slice(), b"hunter2");
+        let after = both.seal("a", b"hunter2");
+        assert!(both.newest(&after));
+        assert_eq!(SealKeys::new(&new, &[]).open("a", &after).unwrap().as_slice(), b"hunter2");
+        assert_eq!(SealKeys::new(&new, &[]).open("a", &before), Err(Refusal::OtherKey));
+        assert_eq!(both.open("b", &before), Err(Refusal::Changed));
     }
 }

@@ -142,6 +142,16 @@ impl Fleet {
         self.talk(async |client| client.requests(true).await)
     }
 
+    /// What every user of the machines could have read in their lists of processes so far.
+    pub fn processes(&self) -> Vec<String> {
+        self.talk(Client::processes)
+    }
+
+    /// Has something done to the fleet just before the `count`th request of this kind, from now on, is served.
+    pub fn ambush(&self, request: (&str, &str), count: u32, then: Request) {
+        self.ask(&Request::Ambush { method: request.0.into(), path: request.1.into(), count, then: Box::new(then) });
+    }
+
     /// What the fleet has saved of a machine's inside: its containers under `docker`, its files under `files`.
     pub fn inside(&self, vmid: u32) -> Json {
         let path = self.store().join(format!("world/host-{vmid}.json"));

@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
+use super::ambush;
 use super::faults::FaultKind;
 use super::running::{Lab, Served};
 use super::world::account::Actor;
@@ -177,8 +178,9 @@ pub async fn answer(lab: &Arc<Lab>, request: Request) -> Option<Reply> {
     let path = form::decode(&request.path, false);
     let (place, actor) = place(&path);
     let mut who = actor;
-    let reply = answer_at(lab, request, place, &mut who).await;
     let shown = path.strip_prefix("/api2/json").or_else(|| path.strip_prefix("/api2/extjs")).unwrap_or(&path);
+    ambush::spring(lab, &method, shown);
+    let reply = answer_at(lab, request, place, &mut who).await;
     let status = reply.as_ref().map_or(0, |reply| reply.status);
     lab.note(Served { method, path: shown.to_owned(), actor: who, status });
     if status == 401 {

@@ -210,6 +210,7 @@ impl Shell {
         let Some(name) = args.first() else { return 0 };
         let base = name.rsplit('/').next().unwrap_or(name);
         if let Some(program) = (self.world.programs)(&self.world, base) {
+            self.world.machine.started(args);
             return program(self, args);
         }
         match builtin::find(base) {
@@ -470,6 +471,7 @@ impl Shell {
             return status;
         }
         let Some(program) = self.find_program(name) else { return 127 };
+        self.world.machine.started(words);
         if self.depth >= MAX_DEPTH {
             self.fault("Cannot fork");
             return 2;

@@ -212,7 +212,10 @@ impl Handler for Login {
     }
 
     async fn exec_request(&mut self, id: ChannelId, data: &[u8], session: &mut Session) -> Result<(), russh::Error> {
-        self.start(id, Task::Command(String::from_utf8_lossy(data).into_owned()), session)
+        let command = String::from_utf8_lossy(data).into_owned();
+        // sshd hands it to the user's shell as one word.
+        self.machine.started(std::slice::from_ref(&command));
+        self.start(id, Task::Command(command), session)
     }
 
     async fn shell_request(&mut self, id: ChannelId, session: &mut Session) -> Result<(), russh::Error> {

@@ -1,10 +1,11 @@
 //! Whole workflows while the fleet misbehaves: what only needs waiting succeeds, the rest fails with a sentence to act on, and the next run ends well with
-//! nothing done twice.
+//! nothing done twice. Their secrets are canaries, as in `holds`.
 
 use pmx::lab::control::Request;
 use pmx::lab::faults::FaultKind;
 use pmx::lab::world::Phase;
 
+use crate::canary::Guarded;
 use crate::fleet::{Fleet, effects, logins};
 use crate::sandbox::Ran;
 
@@ -34,7 +35,7 @@ fn listed(fleet: &Fleet, vm: &str, dir: &str) -> Vec<String> {
 
 #[test]
 fn a_new_vm_is_waited_for_wherever_it_is_late() {
-    let fleet = Fleet::up();
+    let fleet = Guarded::up();
     ["agent-late", "sshd-late", "disk-late"].iter().for_each(|fault| fleet.fault(fault, None));
     let ran = fleet.build(&NEW).exits(0);
     made_once(&fleet, 110, &ran);
@@ -47,7 +48,7 @@ fn a_new_vm_is_waited_for_wherever_it_is_late() {
 
 #[test]
 fn a_new_vm_is_made_although_the_ticket_expires_and_a_backup_locks_it_on_the_way() {
-    let fleet = Fleet::up();
+    let fleet = Guarded::up();
     let mut running = fleet.start(&[&["build"], &NEW[..]].concat());
     running.wait_for("waiting for setup-alpine");
     fleet.fault("ticket-expired", None);
@@ -62,7 +63,7 @@ fn a_new_vm_is_made_although_the_ticket_expires_and_a_backup_locks_it_on_the_way
 
 #[test]
 fn a_vm_whose_creation_got_no_answer_is_made_once() {
-    let fleet = Fleet::up();
+    let fleet = Guarded::up();
     fleet.build(&["keebDev02.auth"]).exits(0);
     fleet.fault("http-596-after:1", None);
     let ran = fleet.build(&NEW).exits(0).says("looking whether the VM was made all the same");
@@ -79,7 +80,7 @@ fn a_vm_whose_creation_got_no_answer_is_made_once() {
 
 #[test]
 fn the_overlay_travels_although_the_gold_image_is_late_and_its_start_unanswered() {
-    let fleet = Fleet::up();
+    let fleet = Guarded::up();
     for fault in ["agent-late", "sshd-late", "http-596-after:1"] {
         fleet.fault(fault, Some(GOLD_IMAGE));
     }
@@ -106,7 +107,7 @@ fn the_overlay_travels_although_the_gold_image_is_late_and_its_start_unanswered(
 
 #[test]
 fn an_overlay_that_is_cut_on_its_way_replaces_nothing() {
-    let fleet = Fleet::up();
+    let fleet = Guarded::up();
     fleet.build(&["deploy-apkovl"]).exits(0);
     let change = "command=echo changed > /etc/motd";
     fleet.build(&["testVmSsh.exec", "-i", "vmName=gold-image", "-i", change]).exits(0);
@@ -134,7 +135,7 @@ fn an_overlay_that_is_cut_on_its_way_replaces_nothing() {
 /// The proxy host is no VM of the node: nothing that Proxmox does wrong may touch it.
 #[test]
 fn the_proxy_is_configured_whatever_proxmox_does_and_a_cut_changes_nothing() {
-    let fleet = Fleet::up();
+    let fleet = Guarded::up();
     for fault in ["locked", "agent-absent", "http-596:9", "ticket-expired", "no-rights"] {
         fleet.fault(fault, None);
     }
@@ -149,7 +150,7 @@ fn the_proxy_is_configured_whatever_proxmox_does_and_a_cut_changes_nothing() {
 /// A VM that was started just now tells its address some seconds before its sshd listens.
 #[test]
 fn tailscale_waits_for_sshd_and_says_what_a_silent_agent_means() {
-    let fleet = Fleet::up();
+    let fleet = Guarded::up();
     let setup = ["setup-tailscale", "-i", "vmName=atm10"];
     fleet.build(&setup).exits(1).says("the VM is off");
     fleet.fault("agent-absent", Some(ATM10));
@@ -171,7 +172,7 @@ fn tailscale_waits_for_sshd_and_says_what_a_silent_agent_means() {
 
 #[test]
 fn the_bot_is_deployed_after_a_cut_and_although_slate_is_late() {
-    let fleet = Fleet::up();
+    let fleet = Guarded::up();
     fleet.fault("cut-upload:20000", Some(SLATE));
     fleet.build(&["deploy-bot"]).exits(1).says("the connection broke");
     fleet.heal();
@@ -188,7 +189,7 @@ fn the_bot_is_deployed_after_a_cut_and_although_slate_is_late() {
 
 #[test]
 fn docker_waits_for_sshd() {
-    let fleet = Fleet::up();
+    let fleet = Guarded::up();
     fleet.build(&["start-vm", "-i", "vmName=atm10"]).exits(0);
     fleet.fault("sshd-absent", Some(ATM10));
     let mut running = fleet.start(&["build", "setup-docker", "-i", "vmName=atm10"]);

@@ -11,6 +11,7 @@ use pmx::event::Lasting;
 use pmx::lab::control::Tinker;
 use serde_json::Value as Json;
 
+use super::canary::Guarded;
 use super::fleet::{Fleet, effects, logins};
 use super::process::wait_until;
 use super::sandbox::Sandbox;
@@ -43,6 +44,8 @@ fn holds(workflow: &str) {
     let row = rows().into_iter().find(|row| row.workflow == workflow).unwrap_or_else(|| panic!("the table has no row for {workflow}"));
     let fleet = Fleet::new();
     let plan = planned(&fleet, &row);
+    // From here on its secrets are canaries; when it goes, all that pmx wrote and printed is searched for them.
+    let fleet = Guarded::of(fleet);
     prepare(&fleet, &row);
     let first = run(&fleet, &row, 0);
     waits_as_planned(&row, &plan, &first);
@@ -122,7 +125,6 @@ fn waits_as_planned(row: &Row, plan: &[Json], events: &[Json]) {
 }
 
 fn prepare(fleet: &Fleet, row: &Row) {
-    fleet.wake();
     let vmid = |name: &str| fleet.named(name).unwrap_or_else(|| panic!("no VM {name}")).vmid;
     row.after.iter().for_each(|workflow| drop(fleet.build(&[workflow]).exits(0)));
     row.off.iter().for_each(|name| fleet.tinker(vmid(name), Tinker::PowerOff));

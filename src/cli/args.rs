@@ -292,6 +292,8 @@ pub enum VaultCommand {
         /// The key.
         key: String,
     },
+    /// Replace the store's key: secrets of the store and of all file vaults are sealed anew with a new one.
+    Rotate,
 }
 
 /// `pmx doctor`.

@@ -7,7 +7,7 @@ use crate::cli::exit::Exit;
 use crate::cli::out::Out;
 use crate::ops::front::Front;
 use crate::ops::site::Site;
-use crate::ops::{secrets, world};
+use crate::ops::{rotate, secrets, world};
 use crate::secret::{Origin, Secret};
 use crate::source::{Diagnostic, Fault, Severity};
 use crate::vault::VaultError;
@@ -25,6 +25,11 @@ pub fn run(front: &Front, args: &VaultArgs, out: &mut Out) -> Result<Exit, Vec<D
         } else {
             site.pmxfile.vaults.keys().for_each(|name| out.line(name));
         }
+        return Ok(Exit::Done);
+    }
+    if matches!(args.command, VaultCommand::Rotate) {
+        let done = super::runtime()?.block_on(rotate::rotate(front))?;
+        tell(&done, out);
         return Ok(Exit::Done);
     }
     let opened = world::open_or_create(&site, front).map_err(|d| vec![d])?;
@@ -51,9 +56,26 @@ pub fn run(front: &Front, args: &VaultArgs, out: &mut Out) -> Result<Exit, Vec<D
                 }
             }
             VaultCommand::Rm { vault, key } => open(vault)?.remove(key).await.map_err(|error| failed(&error))?,
+            VaultCommand::Rotate => {}
         }
         Ok(Exit::Done)
     })
+}
+
+/// What a rotation has done, and what is left to a person.
+fn tell(done: &rotate::Rotated, out: &mut Out) {
+    if out.json {
+        return out.json(done);
+    }
+    let went_on = if done.resumed { "went on with a rotation that had not ended: " } else { "" };
+    out.line(&format!("{went_on}sealed {} secrets of the store with a new key", done.store));
+    for (file, count) in &done.vaults {
+        out.line(&format!("sealed {count} values of {file} with a new key"));
+    }
+    match &done.old_key_in {
+        Some(place) => out.say(&format!("the second key in {place} opens nothing any more: take it away")),
+        None => out.say("copies of the old key on other machines open nothing any more; a secret that somebody may have read must be replaced where it is used"),
+    }
 }
 
 /// From a prompt that does not echo, or all of standard input without its last newline. Never from an argument: other users see those.

@@ -16,6 +16,8 @@ pub struct Pmxfile {
     pub name: String,
     /// `[store] path`, `store` by default.
     pub store: PathBuf,
+    /// `[store] key`: the program that tells the store's key, from a keyring say; `{id}` is replaced by the store's id.
+    pub store_key: Option<Spanned<Vec<String>>>,
     /// `[run]`.
     pub run: RunSettings,
     /// `[vault.<name>]`.

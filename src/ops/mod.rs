@@ -20,6 +20,7 @@ pub mod project;
 pub mod ready;
 pub mod recipe;
 pub mod resume;
+pub mod rotate;
 pub mod runs;
 pub mod schema;
 pub mod secrets;

@@ -68,8 +68,13 @@ fn files(sources: &Sources) -> impl Iterator<Item = &Arc<Source>> {
     std::iter::once(&sources.pmxfile).chain(&sources.definitions).chain(&sources.workflows)
 }
 
+/// Every file's text by its path.
+pub fn texts(sources: &Sources) -> BTreeMap<String, &str> {
+    files(sources).map(|file| (file.name.display().to_string(), file.text.as_str())).collect()
+}
+
 /// Every file by its path, as the keyed digest of its text.
-pub fn digests(sources: &Sources, sealer: &dyn Sealer) -> BTreeMap<String, Digest> {
+fn digests(sources: &Sources, sealer: &dyn Sealer) -> BTreeMap<String, Digest> {
     let named = |file: &Arc<Source>| (file.name.display().to_string(), sealer.keyed_digest(file.text.as_bytes()));
     files(sources).map(named).collect()
 }
@@ -135,7 +140,7 @@ pub fn find_recipe(store: &mut dyn Store, row: &RunRow) -> Result<(Recipe, serde
 }
 
 /// The files of a recipe as they were.
-fn opened(store: &mut dyn Store, recipe: &Recipe, sealer: &dyn Sealer) -> Result<Sources, Unusable> {
+pub fn opened(store: &mut dyn Store, recipe: &Recipe, sealer: &dyn Sealer) -> Result<Sources, Unusable> {
     let mut sources = Sources { pmxfile: Source::new(PMXFILE, ""), definitions: Vec::new(), workflows: Vec::new() };
     for (name, digest) in &recipe.files {
         let lost = |why: &str| Unusable::Gone(format!("its file {name} {why}"));

@@ -184,17 +184,20 @@ fn taken_as_done(doubt: &Doubt, front: &Front) -> Stamped {
 }
 
 /// The files that are not what they were, each with what became of it.
-fn changed(site: &Site, recipe: &Recipe, opened: &Opened) -> Result<Vec<String>, Vec<Diagnostic>> {
-    let now = recipe::digests(&project::sources(site)?, &*opened.key);
+fn changed(site: &Site, recipe: &Recipe, opened: &mut Opened) -> Result<Vec<String>, Vec<Diagnostic>> {
+    let was = recipe::opened(&mut *opened.store, recipe, &*opened.key).map_err(|e| vec![Diagnostic::yours(e.to_string())])?;
+    // By their texts: the digests are those of a key that may have been replaced.
+    let is = project::sources(site)?;
+    let (was, now) = (recipe::texts(&was), recipe::texts(&is));
     let mut changed = Vec::new();
-    for (name, digest) in &recipe.files {
+    for (name, text) in &was {
         match now.get(name) {
-            Some(other) if other == digest => {}
+            Some(other) if other == text => {}
             Some(_) => changed.push(name.clone()),
             None => changed.push(format!("{name} (gone)")),
         }
     }
-    changed.extend(now.keys().filter(|name| !recipe.files.contains_key(*name)).map(|name| format!("{name} (new)")));
+    changed.extend(now.keys().filter(|name| !was.contains_key(*name)).map(|name| format!("{name} (new)")));
     Ok(changed)
 }
 

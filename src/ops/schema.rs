@@ -241,7 +241,13 @@ fn pmxfile() -> Json {
     closed(
         json!({
             "project": project,
-            "store": closed(json!({ "path": text("Where results are kept, inside the project or absolute.") }), &[]),
+            "store": closed(
+                json!({
+                    "path": text("Where results are kept, inside the project or absolute."),
+                    "key": texts("The program that tells the store's key, and its arguments; `{id}` is the store's id."),
+                }),
+                &[],
+            ),
             "run": run,
             "vault": named(&vault(), "Where secrets are, by name."),
             "protect": closed(json!({ "vms": texts("VMs that are never deleted, whatever a workflow says.") }), &["vms"]),

@@ -1,6 +1,8 @@
 //! The world: the store with its key, and the clients, as a profile arranges them.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::exec::keeper::Keeper;
 use crate::ops::front::Front;
@@ -9,7 +11,9 @@ use crate::ops::site::Site;
 use crate::source::Diagnostic;
 use crate::store::Store;
 use crate::store::dir::DirStore;
+use crate::vault::command::{CommandVault, PLACEHOLDER};
 use crate::vault::key::StoreKey;
+use crate::vault::{Vault, VaultError};
 use crate::wire::Wire;
 use crate::wire::clock::SystemClock;
 use crate::wire::hostkey::Pins;
@@ -29,7 +33,7 @@ pub struct Opened {
 /// The store of the project, made if there is none.
 pub fn open_or_create(site: &Site, front: &Front) -> Result<Opened, Diagnostic> {
     let store = DirStore::open_or_create(&site.store_dir()).map_err(|error| told(&error))?;
-    let key = key(front, store.id())?;
+    let key = key(site, front, store.id())?;
     Ok(Opened { store: Box::new(store), key })
 }
 
@@ -43,19 +47,63 @@ pub fn open(site: &Site) -> Result<Option<Box<dyn Store>>, Diagnostic> {
 pub fn open_with_key(site: &Site, front: &Front) -> Result<Opened, Diagnostic> {
     let missing = || Diagnostic::yours("this project has no store yet, so there is no run").help("`pmx build` makes one");
     let store = open(site)?.ok_or_else(missing)?;
-    let key = key(front, store.id())?;
+    let key = key(site, front, store.id())?;
     Ok(Opened { store, key })
 }
 
-/// The key of the store `id`, made on first use.
-pub fn key(front: &Front, id: &str) -> Result<Arc<StoreKey>, Diagnostic> {
-    let given = front.env.get("PMX_STORE_KEY").map(String::as_str);
-    let config = front.config.as_deref().unwrap_or(std::path::Path::new(""));
-    if given.is_none() && front.config.is_none() {
-        let message = "neither HOME nor XDG_CONFIG_HOME is set, so there is no place for the store's key";
-        return Err(Diagnostic::yours(message).help("set HOME, or give the key as PMX_STORE_KEY (64 hex digits)"));
+/// The key of the store `id`: as `PMX_STORE_KEY` has it, else as the Pmxfile's program tells it, else from its file, made on first use.
+pub fn key(site: &Site, front: &Front, id: &str) -> Result<Arc<StoreKey>, Diagnostic> {
+    if let Some(key) = given_key(site, front, id)? {
+        return Ok(Arc::new(key));
     }
-    StoreKey::load_or_make(config, id, given).map(Arc::new).map_err(|error| Diagnostic::yours(error.to_string()))
+    StoreKey::load_or_make(config(front)?, id, None).map(Arc::new).map_err(|error| Diagnostic::yours(error.to_string()))
+}
+
+/// The key of the store `id` where it is in no file of pmx's own.
+pub fn given_key(site: &Site, front: &Front, id: &str) -> Result<Option<StoreKey>, Diagnostic> {
+    if let Some(text) = front.env.get("PMX_STORE_KEY") {
+        return StoreKey::from_text("PMX_STORE_KEY", text).map(Some).map_err(|error| Diagnostic::yours(error.to_string()));
+    }
+    let Some(words) = &site.pmxfile.store_key else { return Ok(None) };
+    told_key(&words.value, id).map(Some).map_err(|error| {
+        let help = format!(
+            "put one there under {id} (64 hex digits; `openssl rand -hex 32` makes some). On a host without a keyring, take `key` out of [store]: it is then \
+             a file of mode 0600 below ~/.config/pmx/keys; or give it as PMX_STORE_KEY"
+        );
+        Diagnostic::yours(error.to_string()).at(&words.span, "").help(help)
+    })
+}
+
+/// How long a keyring may take to tell the key: somebody may have to unlock it.
+const UNLOCK: Duration = Duration::from_secs(60);
+
+/// The key as a program tells it.
+fn told_key(words: &[String], id: &str) -> Result<StoreKey, VaultError> {
+    let place = words.first().cloned().unwrap_or_default();
+    let words: Vec<String> = words.iter().map(|word| word.replace("{id}", PLACEHOLDER)).collect();
+    let vault = CommandVault::new("[store] key", &words, UNLOCK)?;
+    let refuse = |why: String| VaultError::StoreKey { place: place.clone(), why };
+    // A thread of its own: whoever asks may be inside a runtime, which must not wait.
+    let asked = std::thread::scope(|scope| {
+        let ask = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| refuse(e.to_string()))?;
+            runtime.block_on(vault.get(id))
+        };
+        scope.spawn(ask).join().unwrap_or_else(|_| Err(refuse("it could not be asked".to_owned())))
+    });
+    match asked {
+        Ok(text) => StoreKey::from_text(&place, text.expose()),
+        Err(VaultError::Program { why, .. }) => Err(refuse(why)),
+        Err(other) => Err(other),
+    }
+}
+
+/// The directory below which keys lie.
+pub fn config(front: &Front) -> Result<&Path, Diagnostic> {
+    front.config.as_deref().ok_or_else(|| {
+        let message = "neither HOME nor XDG_CONFIG_HOME is set, so there is no place for the store's key";
+        Diagnostic::yours(message).help("set HOME, or give the key as PMX_STORE_KEY (64 hex digits)")
+    })
 }
 
 /// The clients of one process, with the profile's addresses and the store's pins.

@@ -3,6 +3,7 @@
 use rusqlite::types::Type;
 use rusqlite::{OptionalExtension, Row, params};
 
+use super::Reseal;
 use super::blob::SMALL;
 use super::schema::Rows;
 use super::words::{Made, NewVersion, StoreError, Version};

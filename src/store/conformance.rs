@@ -60,6 +60,7 @@ scenarios![
     a_thousand_versions_stay_in_order,
     two_handles_see_each_other,
     sealed_secrets_are_written_once,
+    sealed_secrets_are_replaced_all_or_none,
     nothing_is_found_in_an_empty_store,
     dropped_blobs_are_gone_on_purpose,
     a_sweep_keeps_what_is_young_or_near_the_head,
@@ -458,6 +459,29 @@ fn sealed_secrets_are_written_once(bench: &dyn Bench) {
         store.commit(Commit { sealed: vec![(Digest::of(b"s"), bytes.to_vec())], ..Commit::default() }).unwrap();
     }
     assert_eq!(store.sealed(&Digest::of(b"s")).unwrap().unwrap(), b"first");
+}
+
+fn sealed_secrets_are_replaced_all_or_none(bench: &dyn Bench) {
+    let (mut mine, mut other) = (bench.open(), bench.open());
+    let secrets: Vec<(Digest, Vec<u8>)> = [b"a", b"b", b"c"].iter().map(|name| (Digest::of(*name), name.to_vec())).collect();
+    mine.commit(Commit { sealed: secrets.clone(), ..Commit::default() }).unwrap();
+    let twice = |bytes: &[u8]| Ok((bytes != b"b").then(|| [bytes, bytes].concat()));
+    mine.begin_run(run_row(1, 1)).unwrap();
+    for store in [&mut mine, &mut other] {
+        assert!(store.reseal(&mut { twice }).unwrap_err().to_string().contains("in progress"));
+    }
+    mine.end_run(&run_id(1)).unwrap();
+    let mut seen = 0;
+    let stops = other.reseal(&mut |bytes| {
+        seen += 1;
+        if seen == 3 { Err("it is not one of mine".to_owned()) } else { Ok(Some([bytes, b"!"].concat())) }
+    });
+    assert!(stops.unwrap_err().to_string().contains("it is not one of mine"));
+    assert!(secrets.iter().all(|(name, bytes)| mine.sealed(name).unwrap().as_ref() == Some(bytes)), "all or none");
+    assert_eq!(other.reseal(&mut { twice }).unwrap(), 2);
+    let now: Vec<Vec<u8>> = secrets.iter().map(|(name, _)| mine.sealed(name).unwrap().unwrap()).collect();
+    assert_eq!(now, [&b"aa"[..], b"b", b"cc"]);
+    assert_eq!(other.damaged_rows().unwrap(), [], "the rows' sums are those of the new bytes");
 }
 
 fn dropped_blobs_are_gone_on_purpose(bench: &dyn Bench) {

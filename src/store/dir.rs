@@ -368,7 +368,7 @@ impl Store for DirStore {
     fn drop_blobs(&mut self, blobs: &[Digest]) -> Result<u64, StoreError> {
         // Whatever waits is written first: it may be among those to be dropped.
         self.write(|_| Ok(()))?;
-        let _sweeping = self.locks.sweep()?;
+        let _sweeping = self.locks.sweep("drop blobs")?;
         let small =
             self.write(|rows| blobs.iter().try_fold(0, |count, digest| rows.drop_blob(digest).map(|removed| count + u64::from(removed))))?;
         // Marked before they go: a crash between leaves files that the next sweep finds.
@@ -380,7 +380,7 @@ impl Store for DirStore {
 
     fn reseal(&mut self, seal: &mut Reseal<'_>) -> Result<u64, StoreError> {
         self.write(|_| Ok(()))?;
-        let _alone = self.locks.sweep()?;
+        let _alone = self.locks.sweep("seal the secrets anew")?;
         self.index.rows().overwrite_what_goes()?;
         let changed = self.write(|rows| rows.reseal(seal))?;
         if changed > 0 {

@@ -9,7 +9,7 @@ use super::dir::too_large;
 use super::lease::{Ask, Request, Standing, Table};
 use super::ledger::{FOUND_AT_MOST, never_begun};
 use super::words::{ActionRecord, Cancel, Commit, NewVersion, RunRow, StoreError, Version};
-use super::{Store, admit};
+use super::{Reseal, Store, admit};
 use crate::digest::Digest;
 use crate::event::{RunState, Stamped, Time};
 use crate::name::{ResourceName, ResourcePattern, RunId};
@@ -352,6 +352,21 @@ impl Store for MemoryStore {
         shared.dropped.extend(blobs);
         let here = blobs.iter().filter(|digest| shared.blobs.remove(digest).is_some()).count();
         Ok(here as u64)
+    }
+
+    fn reseal(&mut self, seal: &mut Reseal<'_>) -> Result<u64, StoreError> {
+        let mut shared = self.shared();
+        if let Some(run) = shared.locks.keys().next() {
+            return Err(StoreError::Io { attempt: "seal the secrets anew".to_owned(), cause: format!("run {run} is in progress") });
+        }
+        let mut changed = Vec::new();
+        for (name, bytes) in &shared.sealed {
+            let what = format!("the sealed secret {name}");
+            changed.extend(seal(bytes).map_err(|why| StoreError::Damaged { what, why })?.map(|new| (*name, new)));
+        }
+        let count = changed.len() as u64;
+        shared.sealed.extend(changed);
+        Ok(count)
     }
 
     fn dropped(&mut self, digest: &Digest) -> Result<bool, StoreError> {

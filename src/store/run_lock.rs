@@ -171,9 +171,10 @@ impl Locks {
         }
     }
 
-    /// The right to drop blobs, until the answer is unlocked or closed. Refused while a run is in progress, here or elsewhere.
-    pub fn sweep(&mut self) -> Result<File, StoreError> {
-        let refuse = |cause: String| Err(StoreError::Io { attempt: "drop blobs".to_owned(), cause });
+    /// The right to drop blobs, or to change what every run relies on, until the answer is unlocked or closed. Refused while a run is in progress, here or
+    /// elsewhere.
+    pub fn sweep(&mut self, attempt: &str) -> Result<File, StoreError> {
+        let refuse = |cause: String| Err(StoreError::Io { attempt: attempt.to_owned(), cause });
         if let Some(run) = self.runs.keys().next() {
             return refuse(format!("run {run} is in progress"));
         }

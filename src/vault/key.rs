@@ -1,5 +1,8 @@
 //! The key of a store: 32 random bytes in a file that only its owner reads, and what is derived from them.
-#![expect(clippy::disallowed_methods, reason = "owns the key files below the configuration directory; waits a bounded time for whoever replaces a key")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "owns the key files below the configuration directory; waits a bounded time for whoever replaces a key"
+)]
 
 use std::fmt;
 use std::fs::{self, File, TryLockError};
@@ -136,6 +139,11 @@ pub(super) fn path(config: &Path, id: &str) -> Result<PathBuf, VaultError> {
     Ok(config.join("pmx/keys").join(id))
 }
 
+/// Where the file itself lies: one that is linked stays a link.
+pub(super) fn real(path: PathBuf) -> PathBuf {
+    fs::canonicalize(&path).unwrap_or(path)
+}
+
 /// How a key's file is held open.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hold {
@@ -251,6 +259,7 @@ pub(super) fn sync(path: &Path) -> Result<(), VaultError> {
 /// One or two keys: 64 hex digits each, with white space or a comma between.
 fn words(text: &str) -> Option<Vec<Bytes>> {
     let words = text.split(|c: char| c.is_whitespace() || c == ',').filter(|word| !word.is_empty());
-    let words: Vec<Bytes> = words.map(|word| blake3::Hash::from_hex(word).ok().map(|hash| Zeroizing::new(*hash.as_bytes()))).collect::<Option<_>>()?;
+    let words: Vec<Bytes> =
+        words.map(|word| blake3::Hash::from_hex(word).ok().map(|hash| Zeroizing::new(*hash.as_bytes()))).collect::<Option<_>>()?;
     matches!(words.len(), 1 | 2).then_some(words)
 }

@@ -11,7 +11,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use super::key::{Bytes, Hold, StoreKey, fresh, held, path, sync, written};
+use super::key::{Bytes, Hold, StoreKey, fresh, held, path, real, sync, written};
 use super::{VaultError, io};
 
 /// The right to replace the key of a store.
@@ -24,7 +24,7 @@ pub struct Rotation {
 impl Rotation {
     /// Takes the key of the store `id` for itself alone; `None` when it is in no file. Refused after a second while anybody uses it.
     pub fn begin(config: &Path, id: &str) -> Result<Option<Self>, VaultError> {
-        let path = path(config, id)?;
+        let path = real(path(config, id)?);
         let Some((words, lock)) = held(&path, Hold::Alone)? else { return Ok(None) };
         Ok(Some(Self { path, words, _lock: lock }))
     }

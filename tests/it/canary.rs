@@ -303,7 +303,8 @@ impl Drop for Guarded {
 fn a_sign_is_seen_in_every_form_of_a_canary() {
     let canary = Canary::new("tskey-");
     let plain = &canary.text;
-    let percent: String = plain.bytes().map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).into() } else { format!("%{byte:02X}") }).collect();
+    let percent: String =
+        plain.bytes().map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).into() } else { format!("%{byte:02X}") }).collect();
     let hex: String = plain.bytes().map(|byte| format!("{byte:02x}")).collect();
     let base64 = |before: &str| base64::engine::general_purpose::URL_SAFE.encode(format!("{before}{plain}\n"));
     let forms = [
@@ -320,7 +321,9 @@ fn a_sign_is_seen_in_every_form_of_a_canary() {
         ("base64", base64("xy")),
     ];
     for (form, text) in forms {
-        assert_eq!(canary.found_in(&format!("<{text}>")), Some(form), "{text}");
+        // A word of digits alone looks alike in both cases.
+        let found = canary.found_in(&format!("<{text}>")).map(str::to_lowercase);
+        assert_eq!(found, Some(form.to_lowercase()), "{text}");
     }
     assert_eq!(canary.found_in(AWKWARD), None);
     assert!(given_away(&[], b"x PVE:root@pam:66D1E2F3::abc").is_some());
@@ -335,7 +338,11 @@ fn the_watch_sees_a_word_and_a_variable_of_a_process() {
     let mut child = std::process::Command::new("sleep");
     child.arg("30").env("PMX_SANDBOX", "of-the-watch").env("VARIABLE", &variable.text);
     let mut child = child.spawn().expect("sleep can be started");
-    let mut other = std::process::Command::new("sh").args(["-c", "read line", &word.text]).stdin(Stdio::piped()).spawn().expect("a shell can be started");
+    let mut other = std::process::Command::new("sh")
+        .args(["-c", "read line", &word.text])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("a shell can be started");
     super::process::wait_until("both are seen", Duration::from_secs(20), || {
         let found = watch().found(number);
         ["the words", "the environment"].iter().all(|place| found.iter().any(|text| text.starts_with(place)))

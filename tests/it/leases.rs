@@ -50,7 +50,7 @@ fn began(ran: &Ran) -> String {
 }
 
 #[test]
-fn two_creates_of_one_name_make_one_vm() {
+pub fn two_creates_of_one_name_make_one_vm() {
     let fleet = Fleet::up();
     fleet.requests();
     let both = ends(at_once(&fleet, &[&["create-vm", "-i", "vmName=twin"], &["create-vm", "-i", "vmName=twin"]]));
@@ -65,7 +65,7 @@ fn two_creates_of_one_name_make_one_vm() {
 }
 
 #[test]
-fn two_starts_of_one_vm_start_it_once() {
+pub fn two_starts_of_one_vm_start_it_once() {
     let fleet = Fleet::up();
     fleet.requests();
     let start = ["start-vm", "-i", "vmName=satisfactory"];
@@ -77,7 +77,7 @@ fn two_starts_of_one_vm_start_it_once() {
 }
 
 #[test]
-fn a_start_beside_a_stop_comes_before_or_after_it() {
+pub fn a_start_beside_a_stop_comes_before_or_after_it() {
     let fleet = Fleet::up();
     for round in 0..3 {
         let was_off = fleet.vm(CALAMITY).phase == Phase::Off;
@@ -102,7 +102,7 @@ fn a_start_beside_a_stop_comes_before_or_after_it() {
 }
 
 #[test]
-fn four_creates_at_once_get_four_numbers() {
+pub fn four_creates_at_once_get_four_numbers() {
     let fleet = Fleet::up();
     let names = ["one", "two", "three", "four"];
     let inputs = names.map(|name| format!("vmName={name}"));
@@ -119,7 +119,7 @@ fn four_creates_at_once_get_four_numbers() {
 }
 
 #[test]
-fn eight_processes_stop_a_server_once() {
+pub fn eight_processes_stop_a_server_once() {
     let fleet = Fleet::up();
     fleet.build(&["status-calamity"]).exits(0);
     fleet.requests();

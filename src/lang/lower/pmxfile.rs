@@ -19,10 +19,12 @@ pub(in crate::lang) fn parse(source: &Arc<Source>) -> (Option<Pmxfile>, Vec<Diag
     let table = Table { entries: tree.get_ref(), span: Span::new(source, 0..0), title: "a Pmxfile".to_owned() };
     reader.known(&table, &["project", "store", "run", "vault", "protect", "bot", "profile"]);
     let name = project(&mut reader, &table);
+    let (store, store_key) = store(&mut reader, &table);
     let pmxfile = Pmxfile {
         source: Arc::clone(source),
         name: name.unwrap_or_default(),
-        store: store(&mut reader, &table),
+        store,
+        store_key,
         run: run(&mut reader, &table),
         vaults: vaults(&mut reader, &table),
         protected: protected(&mut reader, &table),
@@ -47,11 +49,16 @@ fn project(reader: &mut Reader, table: &Table<'_>) -> Option<String> {
     Some(name.value)
 }
 
-fn store(reader: &mut Reader, table: &Table<'_>) -> PathBuf {
+/// Its path, and the program that tells its key.
+fn store(reader: &mut Reader, table: &Table<'_>) -> (PathBuf, Option<Spanned<Vec<String>>>) {
     let default = PathBuf::from("store");
-    let Some(store) = reader.table(table, "store", "[store]") else { return default };
-    reader.known(&store, &["path"]);
-    reader.filled(&store, "path").map_or(default, |path| self::path(reader, &path))
+    let Some(store) = reader.table(table, "store", "[store]") else { return (default, None) };
+    reader.known(&store, &["path", "key"]);
+    let path = reader.filled(&store, "path").map_or(default, |path| self::path(reader, &path));
+    let words = reader.strings(&store, "key");
+    let span = words.as_ref().map(|words| words.span.clone());
+    let key = words.and_then(|words| command(reader, words, ("key", "{id}", "which store's key")));
+    (path, key.zip(span).map(|(words, span)| Spanned::new(words, span)))
 }
 
 /// A path as written; complains about `..` and home-relative ones, which mean another place for every user.
@@ -111,7 +118,7 @@ fn vault_kind(reader: &mut Reader, vault: &Table<'_>) -> Option<VaultKind> {
             needs(reader, "command", "command = [\"pass\", \"{key}\"]");
             let words = reader.strings(vault, "command")?;
             let seconds = reader.duration(vault, "timeout").map_or(30, |time| time.as_secs().max(1));
-            Some(VaultKind::Command { words: command(reader, words)?, seconds })
+            Some(VaultKind::Command { words: command(reader, words, ("command", "{key}", "which key"))?, seconds })
         }
         other => {
             let complaint = Diagnostic::yours(format!("`{other}` is not a kind of vault")).at(&kind.span, "");
@@ -122,15 +129,17 @@ fn vault_kind(reader: &mut Reader, vault: &Table<'_>) -> Option<VaultKind> {
     }
 }
 
-fn command(reader: &mut Reader, words: Spanned<Vec<Spanned<String>>>) -> Option<Vec<String>> {
+/// A program with its arguments, of which one holds the placeholder; what it is called, the placeholder, and what that stands for.
+fn command(reader: &mut Reader, words: Spanned<Vec<Spanned<String>>>, told: (&str, &str, &str)) -> Option<Vec<String>> {
+    let (name, placeholder, what) = told;
     let all: Vec<String> = words.value.into_iter().map(|word| word.value).collect();
     if all.first().is_none_or(|program| program.trim().is_empty()) {
-        reader.complain(Diagnostic::yours("`command` names no program").at(&words.span, ""));
+        reader.complain(Diagnostic::yours(format!("`{name}` names no program")).at(&words.span, ""));
         return None;
     }
-    if !all.iter().any(|word| word.contains("{key}")) {
-        let complaint = Diagnostic::yours("`command` never says which key").at(&words.span, "");
-        reader.complain(complaint.help("put `{key}` where the key belongs"));
+    if !all.iter().any(|word| word.contains(placeholder)) {
+        let complaint = Diagnostic::yours(format!("`{name}` never says {what}")).at(&words.span, "");
+        reader.complain(complaint.help(format!("put `{placeholder}` where it belongs")));
         return None;
     }
     Some(all)

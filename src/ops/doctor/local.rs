@@ -33,15 +33,29 @@ pub(super) fn store(site: &Site, front: &Front, tell: Told<'_>) {
         let message = format!("run {} ({}) by {} was interrupted", run.id.short(), run.targets.join(" "), run.actor);
         tell(Finding::new("store", Health::Note, message).help(format!("`pmx run {}` tells how far it came", run.id.short())));
     }
-    let given = front.env.get("PMX_STORE_KEY").map(String::as_str);
-    match front.config.as_deref().map_or(Ok(None), |config| StoreKey::load(config, store.id(), given)) {
+    key(site, front, store.id(), tell);
+}
+
+/// The store's key, wherever it is.
+fn key(site: &Site, front: &Front, id: &str, tell: Told<'_>) {
+    let found = match world::given_key(site, front, id) {
+        Ok(None) => front.config.as_deref().map_or(Ok(None), |config| StoreKey::load(config, id, None)).map_err(|e| (e.to_string(), None)),
+        Ok(given) => Ok(given),
+        Err(complaint) => Err((complaint.message, complaint.help)),
+    };
+    match found {
+        Ok(Some(key)) if key.rotating() => {
+            tell(
+                Finding::new("key", Health::Note, "a new key is there, and not everything is sealed with it yet")
+                    .help("`pmx vault rotate` ends it"),
+            );
+        }
         Ok(Some(_)) => tell(Finding::good("key", "the store's key is here, and nobody else reads it")),
         Ok(None) => {
-            let message =
-                format!("the key of store {} is not on this machine: its secrets stay closed, and file vaults with them", store.id());
+            let message = format!("the key of store {id} is not on this machine: its secrets stay closed, and file vaults with them");
             tell(bad("key", message).help("copy it from the machine that made the store: pmx/keys/ below ~/.config, mode 0600"));
         }
-        Err(error) => tell(bad("key", error.to_string())),
+        Err((message, help)) => tell(Finding { help: help.into_iter().collect(), ..bad("key", message) }),
     }
 }
 

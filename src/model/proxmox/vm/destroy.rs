@@ -9,7 +9,7 @@ use crate::model::contract::{Call, Context, Failure, Outcome};
 use crate::model::proxmox::api::{Api, number, text};
 use crate::model::proxmox::task;
 use crate::model::proxmox::vm::find::Fleet;
-use crate::model::proxmox::vm::look::{Seen, look, look_at};
+use crate::model::proxmox::vm::look::{Seen, look, reachable};
 use crate::model::proxmox::vm::settle::settle;
 use crate::model::proxmox::vm::state::{Status, Vm, marker};
 use crate::model::proxmox::vm::{Delete, Globals};
@@ -19,8 +19,8 @@ pub const PHASE: &str = "the VM to be removed";
 /// Its deadline.
 pub const DEADLINE: Duration = Duration::from_secs(600);
 
-/// `delete(vmName, purge)`. In order: the names that are never deleted; the VM by its name; tasks that work on it; identity, protection, whether it runs, all
-/// read directly before the request; the request; proof that it is gone.
+/// `delete(vmName, purge)`. In order: the names that are never deleted; the VM by its name; tasks that work on it; identity, protection, whether it runs; once
+/// more the configuration, whose digest must be that of the one that was proven, directly before the request; the request; proof that it is gone.
 pub(super) async fn delete(ctx: &Context, call: Call) -> Result<Outcome, Failure> {
     let (globals, arguments) = call.typed::<Globals, Delete>()?;
     let name = &arguments.vm_name;
@@ -35,10 +35,15 @@ pub(super) async fn delete(ctx: &Context, call: Call) -> Result<Outcome, Failure
         return absent(&api, &fleet, name, shown).map(|outcome| Outcome { changed: before.done, ..outcome });
     }
     let entry = fleet.one(&api, name)?;
-    look_at(&api, entry).await?;
+    reachable(&api, entry)?;
     let seen = settle(&api, &entry.node, entry.vmid, &[]).await?;
     prove(&api, &seen, name, shown.as_ref())?;
     let path = format!("/nodes/{}/qemu/{}", seen.node, seen.vmid);
+    if !unchanged(&api, &seen).await? {
+        let vm = seen.vm(super::address::Address::none("")).ended(Status::Deleted);
+        let attributes = vm.attributes()?;
+        return Ok(Outcome::unchanged(format!("{} is gone already", vm.label())).write("vm", name, attributes));
+    }
     tell_volumes(&api, &seen);
     let query = [("purge", if arguments.purge { "1" } else { "0" }), ("destroy-unreferenced-disks", "0")];
     let task = api.delete(&path, &query).await?;
@@ -115,6 +120,31 @@ fn prove(api: &Api<'_>, seen: &Seen, name: &str, shown: Option<&Vm>) -> Result<(
         return Err(refuse("it runs".to_owned()).help("stop it first"));
     }
     Ok(())
+}
+
+/// Looks again in the moment before the request. Proxmox's digest of the configuration must be the one of the configuration that was proven: whatever became
+/// another machine, or another state of this one, in between has another. `false`: it is gone. DELETE itself takes no digest, so what happens while that one
+/// request travels nothing can see.
+async fn unchanged(api: &Api<'_>, seen: &Seen) -> Result<bool, Failure> {
+    let now = match look(api, &seen.node, seen.vmid).await {
+        Err(error) if error.no_such_vm() => return Ok(false),
+        now => now?,
+    };
+    let refuse = |why: String| {
+        let help = "look at the VM, then delete it anew: what is shown then is compared";
+        Err(Failure::refused(format!("{}: {} is not deleted: {why}", api.host(), seen.label())).help(help))
+    };
+    let digest = |seen: &Seen| text(&seen.config, "digest").unwrap_or_default();
+    if now.uuid() != seen.uuid() || now.name() != seen.name() {
+        return refuse(format!("vmid {} became another machine while it was looked at, {}", seen.vmid, now.name()));
+    }
+    if digest(&now) != digest(seen) {
+        return refuse("somebody changed its configuration while it was looked at".to_owned());
+    }
+    if !now.status().off() {
+        return refuse("it was started while it was looked at".to_owned());
+    }
+    Ok(true)
 }
 
 /// Compares the live machine with the version that was shown: vmid, name, uuid, each by itself.

@@ -83,11 +83,17 @@ pub async fn look(api: &Api<'_>, node: &str, vmid: u32) -> Result<Seen, ApiError
     Ok(Seen { vmid, node: node.to_owned(), current, config })
 }
 
+/// Fails for a VM whose node does not answer.
+pub fn reachable(api: &Api<'_>, entry: &Entry) -> Result<(), Failure> {
+    if entry.reachable {
+        return Ok(());
+    }
+    Err(Failure::theirs(format!("{}: {} is on node {}, which is offline", api.host(), entry.label(), entry.node)))
+}
+
 /// The same for a VM that a list named.
 pub async fn look_at(api: &Api<'_>, entry: &Entry) -> Result<Seen, Failure> {
-    if !entry.reachable {
-        return Err(Failure::theirs(format!("{}: {} is on node {}, which is offline", api.host(), entry.label(), entry.node)));
-    }
+    reachable(api, entry)?;
     Ok(look(api, &entry.node, entry.vmid).await?)
 }
 

@@ -158,3 +158,37 @@ async fn a_number_used_again_at_once_is_another_machine() {
     let arguments = json!({"vmName": "calamity", "purge": true});
     assert!(scene.call("proxmox/vm", "delete", globals(), arguments).await.unwrap().changed);
 }
+
+/// What is seen in the last look before the request.
+async fn last_look(config: Json, status: &str) -> (Result<Outcome, Failure>, Vec<String>) {
+    let http = one("stopped").current("stopped").current(status).idle();
+    let http = http.expect(&format!("GET {VM}/config"), 200, data(self::config())).expect(&format!("GET {VM}/config"), 200, data(config));
+    let scene = scene(http, Some(known()));
+    (delete(&scene).await, scene.http.lines())
+}
+
+#[tokio::test]
+async fn what_changes_between_the_proof_and_the_request_is_not_deleted() {
+    let cases = [
+        (config_with(json!({"smbios1": "uuid=b0000000-0000-4000-8000-000000000000"})), "stopped", "vmid 107 became another machine"),
+        (config_with(json!({"name": "new", "digest": "d2"})), "stopped", "became another machine while it was looked at, new"),
+        (config_with(json!({"digest": "d2"})), "stopped", "somebody changed its configuration"),
+        (config(), "running", "it was started while it was looked at"),
+    ];
+    for (config, status, why) in cases {
+        let (ended, lines) = last_look(config, status).await;
+        let failure = ended.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Refused);
+        assert!(failure.message.contains(why) && failure.message.contains("calamity (vmid 107) is not deleted"), "{}", failure.message);
+        assert!(lines.iter().all(|line| line.starts_with("GET ")), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn what_goes_between_the_proof_and_the_request_is_gone() {
+    let http = one("stopped").current("stopped").idle().expect(&format!("GET {VM}/config"), 200, data(config()));
+    let http =
+        http.expect_reason(&format!("GET {VM}/status/current"), 500, GONE, ()).expect_reason(&format!("GET {VM}/config"), 500, GONE, ());
+    let outcome = delete(&scene(http, Some(known()))).await.unwrap();
+    assert_eq!((written(&outcome)["status"].clone(), outcome.changed), (json!("deleted"), false));
+}

@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::event::{Ending, Event, Lasting, RunState, Stamped, Stream};
 
@@ -40,8 +40,10 @@ impl Progress {
     /// JSON lines when `json`, live lines on a terminal, plain lines elsewhere. `verbose` shows the output of commands too.
     pub fn new(json: bool, verbose: bool, colour: Option<bool>) -> Self {
         let terminal = std::io::stderr().is_terminal();
+        // A terminal that can move no cursor would be shown nothing at all.
+        let live = terminal && !ProgressDrawTarget::stderr().is_hidden();
         let story = Story { verbose, colour: colour.unwrap_or(terminal), phases: BTreeMap::new() };
-        let show = match (json, terminal) {
+        let show = match (json, live) {
             (true, _) => Show::Json,
             (false, false) => Show::Plain(story),
             (false, true) => Show::Live(Box::new(Live::new(story))),

@@ -39,7 +39,7 @@ impl Ambushes {
 
 /// A request is about to be served: whatever waits for it happens now.
 pub fn spring(lab: &Arc<Lab>, method: &str, path: &str) {
-    for request in lab.ambushes.sprung(method, path) {
+    for request in lab.ambushes().sprung(method, path) {
         // Nobody is there to be told of a refusal: the test sees that nothing happened.
         carry_out(lab, request);
     }

@@ -224,7 +224,7 @@ pub(super) fn carry_out(lab: &Arc<Lab>, request: Request) -> Answer {
             Ok(())
         }
         Request::Ambush { method, path, count, then } => {
-            lab.ambushes.lay(Ambush { method, path, count, then: *then });
+            lab.ambushes().lay(Ambush { method, path, count, then: *then });
             Ok(())
         }
         Request::SetFault { kind, vmid } => lab.change(|world| set_fault(world, kind, vmid)),

@@ -47,6 +47,14 @@ pub struct Sight {
     pub uptime: i64,
 }
 
+/// What tests look at, and what they have laid.
+#[derive(Default)]
+struct Watched {
+    served: Mutex<VecDeque<Served>>,
+    processes: Mutex<VecDeque<String>>,
+    ambushes: Ambushes,
+}
+
 /// A running lab.
 pub struct Lab {
     world: Mutex<World>,
@@ -58,10 +66,7 @@ pub struct Lab {
     pub ready: Ready,
     flocks: Mutex<BTreeMap<u32, Arc<tokio::sync::Mutex<()>>>>,
     cancels: Mutex<BTreeMap<String, Arc<Notify>>>,
-    served: Mutex<VecDeque<Served>>,
-    processes: Mutex<VecDeque<String>>,
-    /// What tests have laid.
-    pub ambushes: Ambushes,
+    watched: Watched,
     sights: Mutex<BTreeMap<u32, Sight>>,
     /// The insides of its machines.
     pub hosts: Hosts,
@@ -196,7 +201,7 @@ impl Lab {
 
     /// Remembers a request.
     pub fn note(&self, served: Served) {
-        let mut all = held(&self.served);
+        let mut all = held(&self.watched.served);
         if all.len() == REMEMBER {
             all.pop_front();
         }
@@ -205,7 +210,7 @@ impl Lab {
 
     /// The requests so far, oldest first; forgets them when `clear`.
     pub fn requests(&self, clear: bool) -> Vec<Served> {
-        let mut all = held(&self.served);
+        let mut all = held(&self.watched.served);
         let list = all.iter().cloned().collect();
         if clear {
             all.clear();
@@ -215,7 +220,7 @@ impl Lab {
 
     /// Remembers a command line that every user of a machine could read.
     pub fn note_process(&self, line: String) {
-        let mut all = held(&self.processes);
+        let mut all = held(&self.watched.processes);
         if all.len() == REMEMBER {
             all.pop_front();
         }
@@ -224,7 +229,12 @@ impl Lab {
 
     /// The command lines so far, oldest first.
     pub fn processes(&self) -> Vec<String> {
-        held(&self.processes).iter().cloned().collect()
+        held(&self.watched.processes).iter().cloned().collect()
+    }
+
+    /// What waits for its request.
+    pub fn ambushes(&self) -> &Ambushes {
+        &self.watched.ambushes
     }
 
     /// What pvestatd saw last.
@@ -320,9 +330,7 @@ pub(super) async fn serve(options: Options, ready: oneshot::Sender<Ready>, stop:
         ready: told.clone(),
         flocks: Mutex::default(),
         cancels: Mutex::default(),
-        served: Mutex::default(),
-        processes: Mutex::default(),
-        ambushes: Ambushes::default(),
+        watched: Watched::default(),
         sights: Mutex::default(),
         hosts: Hosts::new(hosts),
         started: pve::guest::Started::default(),

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -209,9 +209,12 @@ impl Guarded {
             drop(self.pmx(&["show", &resource, "--json"]).exits(0));
             drop(self.pmx(&["diff", &format!("{resource}@1"), &resource]));
         }
-        for run in lines(&["runs"]).iter().map(|line| word(line, "id")) {
-            self.pmx(&["run", &run]).exits(0);
+        for (age, run) in lines(&["runs"]).iter().map(|line| word(line, "id")).enumerate() {
             let events = lines(&["run", &run]);
+            if age > 0 {
+                continue;
+            }
+            self.pmx(&["run", &run]).exits(0);
             for event in events.iter().filter(|event| event["event"] == "action-finished") {
                 let step = word(event, "step");
                 drop(self.pmx(&["why", &run, &step]));
@@ -289,11 +292,15 @@ fn cells(index: &std::path::Path) -> Vec<(String, Vec<u8>)> {
 impl Drop for Guarded {
     fn drop(&mut self) {
         if !std::thread::panicking() {
+            let began = Instant::now();
             self.search();
             let birds = BIRDS.fetch_add(self.canaries.len() as u64, Ordering::Relaxed) + self.canaries.len() as u64;
             let (bytes, looks) = (BYTES.load(Ordering::Relaxed), watch().looks.load(Ordering::Relaxed));
             let forms = self.canaries[0].signs.len();
-            println!("searched so far: {birds} canaries by {forms} signs in {bytes} bytes; {looks} looks at all processes");
+            println!(
+                "searched for {:?}; so far {birds} canaries by {forms} signs in {bytes} bytes; {looks} looks at all processes",
+                began.elapsed()
+            );
         }
         watch().remove(self.number);
     }

@@ -44,23 +44,18 @@ fn exchange(fleet: &Fleet, count: u32, name: &str) {
 /// Each proof by itself, the machine being exchanged before the proof is read, or between the proof and the request.
 #[test]
 fn a_machine_that_was_exchanged_is_not_deleted() {
-    let cases: [(u32, Option<Tinker>, &str); 6] = [
-        (1, Some(Tinker::Uuid(OTHER.into())), "its SMBIOS uuid is 11111111-2222-4333-8444-555555555555, but the version shown has "),
-        (1, Some(Tinker::Name("silver".into())), "its name is `silver`, but `gold-image` is to be deleted"),
-        (1, Some(Tinker::Value("protection".into(), Some("1".into()))), "it is protected in Proxmox"),
-        (2, Some(Tinker::Uuid(OTHER.into())), "vmid 109 became another machine while it was looked at"),
-        (2, Some(Tinker::Name("silver".into())), "vmid 109 became another machine while it was looked at, silver"),
-        (
-            2,
-            Some(Tinker::Value("description".into(), Some("mine now".into()))),
-            "somebody changed its configuration while it was looked at",
-        ),
+    let cases = [
+        (1, Tinker::Uuid(OTHER.into()), "its SMBIOS uuid is 11111111-2222-4333-8444-555555555555, but the version shown has "),
+        (1, Tinker::Name("silver".into()), "its name is `silver`, but `gold-image` is to be deleted"),
+        (1, Tinker::Value("protection".into(), Some("1".into())), "it is protected in Proxmox"),
+        (2, Tinker::Uuid(OTHER.into()), "vmid 109 became another machine while it was looked at"),
+        (2, Tinker::Name("silver".into()), "vmid 109 became another machine while it was looked at, silver"),
+        (2, Tinker::Value("description".into(), Some("mine now".into())), "somebody changed its configuration while it was looked at"),
     ];
     let fleet = seen();
     let before = fleet.vm(GOLD);
     for (count, change, why) in cases {
         let vmid = GOLD;
-        let change = change.unwrap_or(Tinker::PowerOn);
         fleet.ambush(config(), count, Request::Tinker { vmid, change });
         let ran = delete(&fleet).exits(3).says(why).says("is not deleted");
         stands(&fleet, &ran);
@@ -75,13 +70,16 @@ fn a_machine_that_was_exchanged_is_not_deleted() {
 
 #[test]
 fn a_number_that_was_given_to_another_machine_is_left_alone() {
+    let fleet = Fleet::up();
     for (count, name, why) in [
         (1, "gold-image", "it is another machine"),
         (1, "web", "its name is `web`"),
         (2, "gold-image", "vmid 109 became another machine"),
         (2, "web", "became another machine while it was looked at, web"),
     ] {
-        let fleet = seen();
+        fleet.tinker(GOLD, Tinker::Name("gold-image".into()));
+        fleet.build(&["sync-fleet"]).exits(0);
+        fleet.requests();
         let before = fleet.vm(GOLD).uuid;
         exchange(&fleet, count, name);
         let ran = delete(&fleet).exits(3).says(why).says("is not deleted");
@@ -108,9 +106,18 @@ fn a_name_that_moved_to_another_number_is_left_alone() {
 #[test]
 fn a_machine_that_goes_or_starts_in_the_last_moment_is_no_loss() {
     let fleet = seen();
-    fleet.ambush(config(), 2, Request::Tinker { vmid: GOLD, change: Tinker::PowerOn });
-    let ran = delete(&fleet).exits(3).says("it ");
-    stands(&fleet, &ran);
+    let status = ("GET", "/nodes/keeb-dev-02/qemu/109/status/current");
+    for (count, why) in [(1, "it runs"), (2, "it was started while it was looked at")] {
+        fleet.ambush(status, count, Request::Tinker { vmid: GOLD, change: Tinker::PowerOn });
+        let ran = delete(&fleet).exits(3).says(why);
+        stands(&fleet, &ran);
+        fleet.tinker(GOLD, Tinker::PowerOff);
+    }
+    // After the last look Proxmox itself is the one who refuses.
+    fleet.ambush(("DELETE", "/nodes/keeb-dev-02/qemu/109"), 1, Request::Tinker { vmid: GOLD, change: Tinker::PowerOn });
+    delete(&fleet).exits(1).says("VM 109 is running - destroy failed");
+    assert!(fleet.machine(GOLD).is_some());
+    fleet.requests();
     fleet.tinker(GOLD, Tinker::PowerOff);
     fleet.ambush(config(), 2, Request::Gone { vmid: GOLD });
     delete(&fleet).exits(0).says("is gone already").says("1 unchanged");

@@ -94,7 +94,7 @@ fn a_machine_that_vanishes_before_its_start_is_named() {
     fleet.build(&["sync-fleet"]).exits(0);
     fleet.requests();
     fleet.ambush(("POST", "/nodes/keeb-dev-02/qemu/104/status/start"), 1, Request::Gone { vmid: 104 });
-    let ran = fleet.build(&["start-vm", "-i", "vmName=satisfactory"]).exits(1).says("satisfactory");
+    let ran = fleet.build(&["start-vm", "-i", "vmName=satisfactory"]).exits(1).says("qmstart of 104 failed: Configuration file");
     assert_eq!(effects(&fleet.requests()).len(), 1, "{ran}");
 }
 

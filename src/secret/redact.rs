@@ -18,6 +18,12 @@ const SHORTEST: usize = PREFIX;
 /// Lines of a longer secret that are shorter than this are not looked for by themselves: `services:` is in many a file and tells nothing.
 const SHORTEST_LINE: usize = 16;
 
+/// A text of so many bytes may be a piece of one that was cut: lines and outputs are from 64 KiB on.
+const PIECE: usize = 16 << 10;
+
+/// Shorter parts of a secret tell nothing, and may be anything.
+const SHORTEST_PART: usize = 6;
+
 /// The length of a needle's beginning, by which it is found.
 const PREFIX: usize = 4;
 
@@ -42,24 +48,33 @@ impl Redactor {
         }
     }
 
-    /// `text` without any secret that was learnt. Secrets that overlap in it go as one.
+    /// `text` without any secret that was learnt. Secrets that overlap in it go as one. A long text may be a piece of a longer one: of a secret that was cut at
+    /// its beginning or end the part goes that is there.
     pub fn clean(&self, text: &str) -> String {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let mut clean = String::new();
-        let (mut told, mut at) = (0, 0);
-        while let Some((from, mut end)) = known.next(text, at) {
+        let mut told = 0;
+        for (from, end) in joined(known.places(text)) {
             clean.push_str(&text[told..from]);
             clean.push_str("[secret]");
-            at = from + 1;
-            while let Some((next, further)) = known.next(text, at).filter(|(next, _)| *next < end) {
-                end = end.max(further);
-                at = next + 1;
-            }
-            (told, at) = (end, end);
+            told = end;
         }
         clean.push_str(&text[told..]);
         clean
     }
+}
+
+/// Places in their order, those that overlap as one.
+fn joined(mut places: Vec<(usize, usize)>) -> Vec<(usize, usize)> {
+    places.sort_unstable();
+    let mut joined: Vec<(usize, usize)> = Vec::new();
+    for (from, end) in places {
+        match joined.last_mut().filter(|last| from < last.1) {
+            Some(last) => last.1 = last.1.max(end),
+            None => joined.push((from, end)),
+        }
+    }
+    joined
 }
 
 impl Known {
@@ -78,6 +93,26 @@ impl Known {
             let bit = hash(&needle.as_bytes()[..PREFIX]);
             self.starts[bit >> 6] |= 1 << (bit & 63);
         }
+    }
+
+    /// Where needles stand, and parts of needles at the ends of a long text.
+    fn places(&self, text: &str) -> Vec<(usize, usize)> {
+        let mut places = Vec::new();
+        let mut at = 0;
+        while let Some((from, end)) = self.next(text, at) {
+            places.push((from, end));
+            at = from + 1;
+        }
+        if text.len() >= PIECE {
+            let parts = |needle: &str| (1..needle.len()).filter(|at| needle.is_char_boundary(*at)).collect::<Vec<_>>();
+            for needle in &self.needles {
+                let ends = parts(needle).into_iter().filter(|at| needle.len() - at >= SHORTEST_PART && text.starts_with(&needle[*at..]));
+                places.extend(ends.map(|at| (0, needle.len() - at)));
+                let begins = parts(needle).into_iter().filter(|at| *at >= SHORTEST_PART && text.ends_with(&needle[..*at]));
+                places.extend(begins.map(|at| (text.len() - at, text.len())));
+            }
+        }
+        places
     }
 
     /// The first place from byte `at` where a needle stands, and the end of the longest that does.
@@ -203,6 +238,16 @@ mod tests {
         assert_eq!(redactor.clean("line 2 is b3BlbnNzaC1rZXktdjEA."), "line 2 is [secret].");
         assert_eq!(redactor.clean(r#"{"line": "SECRET=\"two words\""}"#), r#"{"line": "[secret]"}"#);
         assert_eq!(redactor.clean("ok: yes"), "ok: yes");
+    }
+
+    #[test]
+    fn a_secret_that_was_cut_goes_as_far_as_it_is_there() {
+        let redactor = knowing(&["c4nary-of-ü-the-mine"]);
+        let long = "-".repeat(PIECE);
+        assert_eq!(redactor.clean(&format!("{long}c4nary-of-ü-the-mi")), format!("{long}[secret]"));
+        assert_eq!(redactor.clean(&format!("ary-of-ü-the-mine{long}c4nary-of-ü")), format!("[secret]{long}[secret]"));
+        assert_eq!(redactor.clean(&format!("mine{long}c4n")), format!("mine{long}c4n"));
+        assert_eq!(redactor.clean("c4nary-of-ü-the-mi"), "c4nary-of-ü-the-mi", "a short text is whole");
     }
 
     #[test]

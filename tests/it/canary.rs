@@ -42,7 +42,7 @@ impl Canary {
     }
 
     /// The form in which it stands in `text`.
-    fn found_in(&self, text: &str) -> Option<&'static str> {
+    pub fn found_in(&self, text: &str) -> Option<&'static str> {
         self.signs.iter().find(|(_, sign)| text.contains(sign)).map(|(form, _)| *form)
     }
 }

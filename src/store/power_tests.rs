@@ -22,7 +22,8 @@ use crate::name::Actor;
 use crate::walks::swift;
 
 fn noise(seed: u8, length: usize) -> Vec<u8> {
-    (0..length).map(|at| Digest::of(&[seed, at as u8, (at >> 8) as u8]).as_bytes()[0]).collect()
+    let pieces = (0..length.div_ceil(32)).flat_map(|at| *Digest::of(&[seed, at as u8, (at >> 8) as u8]).as_bytes());
+    pieces.take(length).collect()
 }
 
 /// Something that a store said it has kept.

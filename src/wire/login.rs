@@ -186,8 +186,6 @@ fn public_halves(keys: &[PathBuf]) -> Vec<PublicKey> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn key_files_are_read_or_refused_however_spoiled() {
         use russh::keys::ssh_key::{LineEnding, private::Ed25519Keypair};

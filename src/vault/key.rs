@@ -6,8 +6,8 @@
 
 use std::fmt;
 use std::fs::{self, File, TryLockError};
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use super::seal::{Refusal, SealKeys};
 use super::{VaultError, io};
 use crate::digest::Digest;
+use crate::files::{Disk, Draft, Files, holder, make_way};
 use crate::secret::Sealer;
 
 /// Contexts of blake3's key derivation: one key per purpose, none of them the stored one. Changing a text makes everything sealed before unreadable.
@@ -41,11 +42,23 @@ impl StoreKey {
     /// The key of the store `id` from `<config>/pmx/keys/<id>`, made there if it is missing; `given` (64 hex digits, `PMX_STORE_KEY`) goes first and
     /// touches no file. Two processes that make it at once get the same one.
     pub fn load_or_make(config: &Path, id: &str, given: Option<&str>) -> Result<Self, VaultError> {
-        if let Some(key) = Self::load(config, id, given)? {
+        Self::load_or_make_on(&Disk, config, id, given)
+    }
+
+    /// The same on some file system.
+    pub(super) fn load_or_make_on(files: &dyn Files, config: &Path, id: &str, given: Option<&str>) -> Result<Self, VaultError> {
+        if given.is_some()
+            && let Some(key) = Self::load(config, id, given)?
+        {
             return Ok(key);
         }
         let path = path(config, id)?;
-        make(&path)?;
+        let told = |e: std::io::Error| io(format!("make the store's key {} durable", path.display()), &e);
+        match held(&path, Hold::Shared)? {
+            // Before anything is sealed with it: whoever made it may have died before its name was durable, or may be at it.
+            Some(_) => files.sync_directory(holder(&path)).map_err(told)?,
+            None => make(files, &path)?,
+        }
         Self::load(config, id, None)?
             .ok_or_else(|| VaultError::StoreKey { place: path.display().to_string(), why: "it vanished".to_owned() })
     }
@@ -213,14 +226,9 @@ fn read(file: &mut File, path: &Path) -> Result<Vec<Bytes>, VaultError> {
     words(&text).ok_or_else(|| refuse("64 hex digits are expected in it; put the right file back, a new key opens nothing".to_owned()))
 }
 
-fn make(path: &Path) -> Result<(), VaultError> {
-    let file = written(path, &[fresh(path)?])?;
+fn make(files: &dyn Files, path: &Path) -> Result<(), VaultError> {
     // Whole before it has its name; the name is given once.
-    let told = |e: std::io::Error| cannot_make(path, &e);
-    match file.persist_noclobber(path) {
-        Err(e) if e.error.kind() != ErrorKind::AlreadyExists => Err(told(e.error)),
-        _ => sync(path),
-    }
+    written(files, path, &[fresh(path)?])?.place_new(path).map(drop).map_err(|e| cannot_make(path, &e))
 }
 
 fn cannot_make(path: &Path, error: &std::io::Error) -> VaultError {
@@ -235,25 +243,19 @@ pub(super) fn fresh(path: &Path) -> Result<Bytes, VaultError> {
     Ok(bytes)
 }
 
-/// A synced file with these keys beside `path`, which has no name of its own yet. Mode 0600 from its first moment.
-pub(super) fn written(path: &Path, words: &[Bytes]) -> Result<tempfile::NamedTempFile, VaultError> {
+/// A file with these keys beside `path`, which has no name of its own yet. Mode 0600 from its first moment.
+pub(super) fn written<'a>(files: &'a dyn Files, path: &Path, words: &[Bytes]) -> Result<Draft<'a>, VaultError> {
     let told = |e: std::io::Error| cannot_make(path, &e);
-    let directory = path.parent().unwrap_or(path);
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(told)?;
+    let directory = holder(path);
+    make_way(files, directory, 0o700).map_err(told)?;
     let mut text = Zeroizing::new(String::with_capacity(words.len() * 65));
     for bytes in words {
         text.push_str(&blake3::Hash::from_bytes(**bytes).to_hex());
         text.push('\n');
     }
-    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(told)?;
-    file.write_all(text.as_bytes()).map_err(told)?;
-    file.as_file().sync_all().map_err(told)?;
-    Ok(file)
-}
-
-/// Makes the name at `path` durable.
-pub(super) fn sync(path: &Path) -> Result<(), VaultError> {
-    File::open(path.parent().unwrap_or(path)).and_then(|file| file.sync_all()).map_err(|e| cannot_make(path, &e))
+    let mut draft = Draft::new(files, directory, 0o600).map_err(told)?;
+    draft.write(text.as_bytes()).map_err(told)?;
+    Ok(draft)
 }
 
 /// One or two keys: 64 hex digits each, with white space or a comma between.

@@ -11,8 +11,9 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use super::key::{Bytes, Hold, StoreKey, fresh, held, path, real, sync, written};
+use super::key::{Bytes, Hold, StoreKey, fresh, held, path, real, written};
 use super::{VaultError, io};
+use crate::files::Disk;
 
 /// The right to replace the key of a store.
 pub struct Rotation {
@@ -50,11 +51,10 @@ impl Rotation {
 
     fn replace(&mut self, words: Vec<Bytes>) -> Result<(), VaultError> {
         let told = |e: std::io::Error| io(format!("replace the store's key {}", self.path.display()), &e);
-        let file = written(&self.path, &words)?;
+        let draft = written(&Disk, &self.path, &words)?;
         // Locked before it has the name: nobody gets hold of it in between.
-        file.as_file().lock().map_err(told)?;
-        let file = file.persist(&self.path).map_err(|e| told(e.error))?;
-        sync(&self.path)?;
+        let file = draft.hold().map_err(told)?;
+        draft.place(&self.path).map_err(told)?;
         (self.words, self._lock) = (words, Some(file));
         Ok(())
     }

@@ -15,6 +15,7 @@ test *ARGS:
 # The tests that take minutes: longer walks of what the others walk a part of.
 torture *ARGS:
     cargo test --locked --release -- --ignored {{ ARGS }}
+    PMX_BOUNDS=10 cargo test --locked --release --test it bounds::
 
 # Everything that must hold before a change lands; installs what is missing.
 ci:

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::normal::normal;
@@ -261,6 +261,30 @@ impl Running<'_> {
         self
     }
 
+    /// Waits for its end, and returns with it the most memory that it ever had resident, in bytes, as the kernel counts.
+    ///
+    /// # Panics
+    /// As `end`; where the kernel counts nothing.
+    #[track_caller]
+    pub fn end_measured(self) -> (Ran, u64) {
+        let pid = self.child.id();
+        let (done, most) = (AtomicBool::new(false), AtomicU64::new(0));
+        let ran = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    most.fetch_max(process::most_resident(pid).unwrap_or(0), Ordering::Relaxed);
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            });
+            // Set when it panics too: the scope waits for the thread.
+            let _ending = Ending(&done);
+            self.end()
+        });
+        let most = most.into_inner();
+        assert!(most > 0, "nobody knows how much memory it had\n{ran}");
+        (ran, most)
+    }
+
     /// What it has said on standard output so far.
     pub fn said(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.out).unwrap_or_default()).into_owned()
@@ -290,6 +314,15 @@ impl Running<'_> {
         let text = |path: &Path| String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned();
         let (stdout, stderr) = (text(&self.out), text(&self.err));
         Ran { line: self.line.clone(), status, stdout, stderr, took: self.began.elapsed(), paths: self.sandbox.paths() }
+    }
+}
+
+/// Sets its flag when it goes.
+struct Ending<'a>(&'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

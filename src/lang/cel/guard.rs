@@ -27,8 +27,10 @@ pub(in crate::lang) const DEEPEST: usize = 256;
 pub(in crate::lang) const DEEPEST_LOOPS: usize = 4;
 /// Turns of all loops together.
 pub(in crate::lang) const MOST_TICKS: u32 = 1_000_000;
-/// Bytes of everything that is made on the way.
-const MOST_BYTES: usize = 64 << 20;
+/// Bytes of everything that is read or made on the way.
+pub(in crate::lang) const MOST_BYTES: usize = 64 << 20;
+/// What is said of more.
+pub(in crate::lang) const TOO_MUCH: &str = "it reads or makes more than 64 MiB of text and lists";
 /// Largest result, in bytes.
 pub(in crate::lang) const LARGEST_RESULT: usize = 4 << 20;
 /// What a value takes beside its text, in bytes.
@@ -88,7 +90,7 @@ pub(in crate::lang) fn charge(bytes: usize) -> Result<(), ExecutionError> {
     let spent = SPENT.get();
     let bytes = spent.bytes.saturating_add(bytes);
     if spent.broke.is_some() || bytes > MOST_BYTES {
-        return Err(over("it reads or makes more than 64 MiB of text and lists"));
+        return Err(over(TOO_MUCH));
     }
     SPENT.set(Spent { bytes, ..spent });
     Ok(())

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::lang::cel::guard;
 use crate::lang::cel::program::{Fast, Program};
 use crate::lang::cel::run::Answer;
 use crate::lang::cel::site::{Site, Target};
@@ -225,6 +226,10 @@ impl<'s> Resolver<'s> {
                     && attributes == "attributes"
                 {
                     self.nulls.push((name.clone(), key.clone()));
+                }
+                // Before it is copied.
+                if guard::weight(found) > guard::MOST_BYTES {
+                    return self.refuse(Diagnostic::yours(guard::TOO_MUCH).at(span, ""));
                 }
                 Ok(pruned(found.clone(), site.only.as_deref()))
             }

@@ -52,7 +52,7 @@ waitSeconds = 120
 off, and it is missing while the machine runs and its address is not known; `ipSource` says which card it is, or why there is none.
 
 Before a method changes a machine it waits for whatever Proxmox task still works on it, a backup for example, and says which. When the answer to a
-`start` or `stop` is lost, it looks at the machine and asks again only if it did not happen; `create` looks for a machine with this run's mark.
+`start` or `stop` is lost, it looks at the machine and asks again only if it did not happen; `create` looks for a machine of its name with this run's mark.
 
 `stop` of a machine that pmx itself deleted is done already; of one that was never seen it fails, because the name may be a slip.
 
@@ -284,9 +284,11 @@ struct Create {
     disk_size: u32,
     /// The storage that the disk is put on.
     #[serde(default = "local_lvm")]
+    #[schemars(regex(pattern = r"^[A-Za-z][A-Za-z0-9._-]*$"))]
     disk_storage: String,
     /// The bridge that the network card is put on.
     #[serde(default = "vmbr0")]
+    #[schemars(regex(pattern = r"^[A-Za-z0-9._-]+$"))]
     network_bridge: String,
     /// Proxmox's word for the guest's system: `l26` is Linux.
     #[serde(default = "l26")]

@@ -15,6 +15,8 @@ test *ARGS:
 # The tests that take minutes: longer walks of what the others walk a part of.
 torture *ARGS:
     cargo test --locked --release -- --ignored {{ ARGS }}
+    PMX_FLIPS=10000 PMX_TEARS=20000 PMX_KILLS=1000 cargo test --locked --release --lib -- flip_tests torn_tests kill_tests
+    PMX_WALK=50 cargo test --locked --release --lib -- lease_model equal_tests past_tests spoiled
 
 # Everything that must hold before a change lands; installs what is missing.
 ci:

@@ -355,4 +355,11 @@ mod tests {
         assert_eq!(text, r#"{"at":"1970-01-01T00:00:00.000Z","event":"phase","step":"a/b","phase":"the guest agent","deadline":120}"#);
         assert_eq!(serde_json::from_str::<Stamped>(&text).unwrap(), stamped);
     }
+
+    #[test]
+    fn times_are_read_or_refused_however_spoiled() {
+        crate::walks::feed(&["2026-11-23T11:44:26.042Z", "1970-01-01T00:00:00Z", "-009999-01-02T01:59:59Z"], |bytes| {
+            String::from_utf8_lossy(bytes).parse::<Time>().map(|time| drop(time.to_string()))
+        });
+    }
 }

@@ -11,6 +11,7 @@
 //! The rooms, lowest first; a room imports only rooms above it in this list, and `tests/tidy.rs` holds them to it:
 //!
 //! - words: [`digest`], [`name`], [`secret`], [`value`], [`source`], [`event`]: plain values without effects;
+//! - [`files`]: files that outlive a crash;
 //! - [`store`]: versions, records and runs on disk or in memory; [`lang`]: from text to typed values; [`wire`]: HTTPS, SSH and the clock; [`vault`]:
 //!   where secrets come from. None of these four knows another;
 //! - [`model`]: the types of things pmx can act on, a file each;
@@ -25,6 +26,7 @@ pub mod cli;
 pub mod digest;
 pub mod event;
 pub mod exec;
+pub mod files;
 pub mod lab;
 pub mod lang;
 pub mod model;

@@ -339,4 +339,22 @@ mod tests {
         assert_eq!(nearest("vmNmae", ["vmName", "memory"]), Some("vmName"));
         assert_eq!(nearest("zebra", ["attributes", "version"]), None);
     }
+
+    #[test]
+    fn names_are_read_or_refused_however_spoiled() {
+        let seeds = ["fleet/vm/VM 102", "testVmSsh/file//etc/motd", "fleet/vm/*", "cli:root@slate", "0193567890abcdef0193567890abcdef"];
+        crate::walks::feed(&seeds, |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            // What is read is written as it was read.
+            if let Ok(name) = text.parse::<ResourceName>() {
+                assert_eq!(name.to_string().parse(), Ok(name));
+            }
+            let errors = [
+                text.parse::<ResourcePattern>().err().map(|e| e.to_string()),
+                text.parse::<Actor>().err().map(|e| e.to_string()),
+                text.parse::<RunId>().err().map(|e| e.to_string()),
+            ];
+            errors.into_iter().reduce(|one, other| one.and(other)).flatten().map_or(Ok(()), Err)
+        });
+    }
 }

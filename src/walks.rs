@@ -1,4 +1,9 @@
-//! How far property tests walk: the same cases on every machine, so that a landing never hangs on luck; `PMX_WALK=50` walks fifty times as many new ones.
+//! How far property tests walk, and where: the same cases on every machine, so that a landing never hangs on luck; `PMX_WALK=50` walks fifty times as many new
+//! ones.
+
+mod spoiled;
+
+pub(crate) use spoiled::feed;
 
 use proptest::test_runner::{Config, RngSeed};
 
@@ -10,4 +15,10 @@ pub(crate) fn cases(count: u32) -> Config {
         Ok(Err(error)) => panic!("PMX_WALK: {error}; it is how many times the usual number of cases is walked, such as 50"),
     };
     Config { cases, rng_seed, failure_persistence: None, max_shrink_iters: 20_000, ..Config::default() }
+}
+
+/// A temporary directory, in memory where the machine has such: for tests that make a thousand stores, none of which needs a disk.
+pub(crate) fn swift() -> tempfile::TempDir {
+    let memory = std::path::Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory).or_else(|_| tempfile::tempdir()) } else { tempfile::tempdir() }.unwrap()
 }

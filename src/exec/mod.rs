@@ -32,6 +32,8 @@ mod journal_tests;
 #[cfg(test)]
 mod keys_tests;
 #[cfg(test)]
+mod kill_tests;
+#[cfg(test)]
 mod lease_tests;
 #[cfg(test)]
 mod life_tests;
@@ -45,5 +47,7 @@ mod rig;
 mod rig_clock;
 #[cfg(test)]
 mod rig_types;
+#[cfg(test)]
+mod spoiled_tests;
 #[cfg(test)]
 mod value_tests;

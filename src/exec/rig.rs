@@ -31,6 +31,7 @@ use crate::plan::{Target, lower};
 use crate::secret::{Origin, Redactor, Sealer, Secret};
 use crate::source::{Severity, Source};
 use crate::store::Store;
+use crate::store::dir::DirStore;
 use crate::store::lease::{Ask, Change, Request, Standing};
 use crate::store::memory::MemoryStore;
 use crate::store::words::{ActionRecord, Cancel, Commit, RunRow, StoreError, Version};
@@ -43,6 +44,8 @@ pub type Behaviour = Arc<dyn Fn(Context, Call) -> BoxFuture<'static, Result<Outc
 type Questions = Arc<Mutex<Vec<Question>>>;
 /// Whether a transaction is refused.
 pub type Refuses = Arc<dyn Fn(&Commit) -> bool + Send + Sync>;
+/// Told of every call of the store before it, with `None`, and after it, with the versions it wrote.
+pub type Watch = Arc<dyn Fn(&'static str, Option<&[Version]>) + Send + Sync>;
 type Behaviours = Arc<Mutex<BTreeMap<String, Behaviour>>>;
 
 /// Methods are plain functions: they find their rig by the root of its project.
@@ -86,6 +89,10 @@ pub struct Rig {
 struct Made {
     project: Arc<Project>,
     behaviours: Behaviours,
+    /// A store on disk instead of the one in memory, and who watches it.
+    disk: Option<(PathBuf, Option<Watch>)>,
+    /// The run that is gone on with.
+    again: Option<RunId>,
 }
 
 impl Rig {
@@ -120,8 +127,14 @@ impl Rig {
             asks: None,
             broken: None,
             past: Arc::default(),
-            made: Made { project: Arc::new(project.unwrap()), behaviours },
+            made: Made { project: Arc::new(project.unwrap()), behaviours, disk: None, again: None },
         }
+    }
+
+    /// The same with a store on disk, watched by somebody; `again` is the run there that is gone on with, its lock taken anew.
+    pub fn on_disk(mut self, root: &std::path::Path, watch: Option<Watch>, again: Option<RunId>) -> Self {
+        (self.made.disk, self.made.again) = (Some((root.to_path_buf(), watch)), again);
+        self
     }
 
     /// What a step (`a` of the workflow `w`), a path (`w/a`) or a call (`fleet.look`) does from now on.
@@ -203,8 +216,12 @@ impl Rig {
         let events = Arc::new(watch::Sender::new(Vec::new()));
         let heard = Arc::clone(&events);
         let listener = Arc::new(move |stamped: &Stamped| heard.send_modify(|all: &mut Vec<Stamped>| all.push(stamped.clone())));
-        let id = RunId::from_uuid(uuid::Uuid::now_v7());
-        let store = RigStore { inner: self.store.another(), broken: self.broken.clone() };
+        let id = self.made.again.clone().unwrap_or_else(|| RunId::from_uuid(uuid::Uuid::now_v7()));
+        let (inner, watch): (Box<dyn Store>, _) = match &self.made.disk {
+            Some((root, watch)) => (Box::new(DirStore::open_or_create(root).unwrap()), watch.clone()),
+            None => (Box::new(self.store.another()), None),
+        };
+        let store = RigStore { inner, broken: self.broken.clone(), watch };
         let keeper = Keeper::start(Box::new(store));
         let redactor = Redactor::new();
         let wire = Wire {
@@ -233,7 +250,7 @@ impl Rig {
             wire,
         });
         engine.refresher.attach(&engine);
-        let ran = tokio::spawn(whole(Arc::clone(&engine), graph));
+        let ran = tokio::spawn(whole(Arc::clone(&engine), graph, self.made.again.is_some()));
         Running { id, engine, stop, events, ran }
     }
 
@@ -252,7 +269,7 @@ impl Rig {
 }
 
 /// What `ops` does around a run: its row before, its last transaction after.
-async fn whole(engine: Arc<Engine>, graph: Graph) -> Ran {
+async fn whole(engine: Arc<Engine>, graph: Graph, again: bool) -> Ran {
     let row = RunRow {
         id: engine.who.run.clone(),
         targets: engine.who.targets.clone(),
@@ -264,7 +281,11 @@ async fn whole(engine: Arc<Engine>, graph: Graph) -> Ran {
         graph: Digest::of(b""),
         version: "rig".into(),
     };
-    engine.view.keeper.call(move |store| store.begin_run(row)).await.unwrap();
+    if again {
+        assert!(engine.view.keeper.call(move |store| store.resume_run(&row.id)).await.unwrap(), "somebody goes on with it");
+    } else {
+        engine.view.keeper.call(move |store| store.begin_run(row)).await.unwrap();
+    }
     let ran = drive(Arc::clone(&engine), graph).await;
     let (run, now) = (engine.who.run.clone(), engine.wire.clock.now());
     let state = Some((run.clone(), ran.state, Some(now)));
@@ -497,10 +518,17 @@ impl Confirmer for SaysNo {
     }
 }
 
-/// The memory store, which a test may break.
+/// A store, which a test may break and watch.
 struct RigStore {
-    inner: MemoryStore,
+    inner: Box<dyn Store>,
     broken: Option<Refuses>,
+    watch: Option<Watch>,
+}
+
+impl RigStore {
+    fn told(&self, call: &'static str, written: Option<&[Version]>) {
+        self.watch.iter().for_each(|watch| watch(call, written));
+    }
 }
 
 macro_rules! passed_on {
@@ -513,9 +541,17 @@ macro_rules! passed_on {
                 if self.broken.as_ref().is_some_and(|broken| broken(&commit)) {
                     return Err(StoreError::Io { attempt: "write the index".into(), cause: "no space left on device".into() });
                 }
-                self.inner.commit(commit)
+                self.told("commit", None);
+                let written = self.inner.commit(commit);
+                written.iter().for_each(|versions| self.told("commit", Some(versions)));
+                written
             }
-            $(fn $name(&mut self, $($argument: $type),*) -> Result<$result, StoreError> { self.inner.$name($($argument),*) })*
+            $(fn $name(&mut self, $($argument: $type),*) -> Result<$result, StoreError> {
+                self.told(stringify!($name), None);
+                let answer = self.inner.$name($($argument),*);
+                self.told(stringify!($name), Some(&[]));
+                answer
+            })*
         }
     };
 }

@@ -136,4 +136,10 @@ mod tests {
             assert_eq!(parse(other), None, "{other}");
         }
     }
+
+    #[test]
+    fn ids_are_read_or_passed_over_however_spoiled() {
+        let id = "SSH 0123456789abcdef0123456789abcdef root 10.0.0.7 22 machine:fleet/vm/VM 102".replacen("SSH", WORD, 1);
+        crate::walks::feed(&[id], |bytes| parse(&String::from_utf8_lossy(bytes)).map(drop).ok_or_else(|| "no id".to_owned()));
+    }
 }

@@ -10,3 +10,15 @@ pub fn rows(text: &str) -> Result<Vec<Json>, serde_json::Error> {
     }
     text.lines().map(str::trim).filter(|line| !line.is_empty()).map(serde_json::from_str).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_read_or_refused_however_spoiled() {
+        crate::walks::feed(&["[{\"a\":1},{\"b\":[null,\"x\"]}]", "{\"a\":1}\n{\"b\":2}\n", ""], |bytes| {
+            rows(&String::from_utf8_lossy(bytes)).map(drop).map_err(|e| e.to_string())
+        });
+    }
+}

@@ -177,3 +177,31 @@ pub fn remake(store: &mut dyn Store, row: &RunRow, sealer: &dyn Sealer) -> Resul
     }
     Ok((recipe, Remade { planner: ProjectPlanner { project, profile }, graph }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kept_recipes_are_read_or_refused_however_spoiled() {
+        let digest = Digest::of(b"text");
+        let blob = format!(
+            r#"{{"actions":[],"recipe":{{"format":1,"profile":"lab","targets":["stop-calamity"],"inputs":{{"a":1}},"types":{{"proxmox/vm":3}},"files":{{"Pmxfile.toml":"{digest}"}}}}}}"#
+        );
+        crate::walks::feed(&[blob], |bytes| {
+            let mut store = crate::store::memory::MemoryStore::new();
+            let row = RunRow {
+                id: "0193567890abcdef0193567890abcdef".parse().unwrap(),
+                targets: Vec::new(),
+                inputs: "{}".to_owned(),
+                actor: crate::name::Actor::new("cli", "root@slate"),
+                began: crate::event::Time(1),
+                ended: None,
+                state: crate::event::RunState::Running,
+                graph: store.put_blob(bytes).unwrap(),
+                version: "0.1.0".to_owned(),
+            };
+            find_recipe(&mut store, &row).map(drop).map_err(|error| error.to_string())
+        });
+    }
+}

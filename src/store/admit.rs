@@ -72,4 +72,15 @@ mod tests {
         assert!(line_of("{").is_err());
         assert!(line_of(r#"{"event":"teleported"}"#).is_err());
     }
+
+    #[test]
+    fn journal_lines_are_read_or_refused_however_spoiled() {
+        let lines = [
+            r#"{"at":"1970-01-01T00:00:00.000Z","event":"phase","step":"a/b","phase":"the guest agent","deadline":120}"#,
+            r#"{"at":"2026-11-23T11:44:26.042Z","event":"action-started","step":"w/one","call":"fleet.stop","why":"it acts each time"}"#,
+            r#"{"at":"2026-11-23T11:44:26.042Z","event":"task","step":"w/one","id":"UPID:pve:0000017D:0002C75E:6B04272F:qmstart:107:root@pam:"}"#,
+            r#"{"at":"2026-11-23T11:44:26.042Z","event":"teleported","step":"a","far":[1,{"x":null}]}"#,
+        ];
+        crate::walks::feed(&lines, |bytes| line_of(&String::from_utf8_lossy(bytes)).map(drop));
+    }
 }

@@ -1,13 +1,14 @@
 //! Blob files: `objects/ab/cdef…`, zstd frames named by the blake3 digest of the plain bytes, each written once and never changed.
 #![expect(clippy::disallowed_methods, reason = "owns the files below objects/")]
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::words::StoreError;
 use crate::digest::Digest;
+use crate::files::{Draft, Files, clear_drafts, is_draft};
 
 /// Blobs of at most this many bytes live in the index: as files they would cost 16 times the space and 5 times the time.
 pub(super) const SMALL: usize = 4096;
@@ -15,8 +16,9 @@ pub(super) const SMALL: usize = 4096;
 /// The largest blob in bytes; also bounds what a damaged frame may unfold to.
 pub(super) const LARGEST: usize = 1 << 30;
 
-/// How temporary files begin; one that a crash left behind is no blob.
-const TEMPORARY: &str = ".new-";
+/// Modes of what the store makes, less what the umask takes: CLI and bot may be different users.
+pub(super) const FILE: u32 = 0o666;
+pub(super) const DIRECTORY: u32 = 0o777;
 
 /// zstd's own default.
 const LEVEL: i32 = 3;
@@ -24,12 +26,13 @@ const LEVEL: i32 = 3;
 /// The directory of blob files.
 pub(super) struct Objects {
     root: PathBuf,
+    files: Arc<dyn Files>,
 }
 
 impl Objects {
-    /// The blob files below `root`, which need not exist yet.
-    pub fn at(root: PathBuf) -> Self {
-        Self { root }
+    /// The blob files below `root`.
+    pub fn at(root: PathBuf, files: Arc<dyn Files>) -> Self {
+        Self { root, files }
     }
 
     fn path(&self, digest: &Digest) -> PathBuf {
@@ -38,30 +41,34 @@ impl Objects {
     }
 
     /// Writes `bytes` under their name unless a file is there; on return it is on disk. Says whether it was written now. A crash leaves at most a
-    /// temporary file.
+    /// draft.
     pub fn put(&self, digest: &Digest, bytes: &[u8]) -> Result<bool, StoreError> {
         let path = self.path(digest);
-        if path.exists() {
-            return Ok(false);
-        }
         let shelf = path.parent().unwrap_or(&self.root);
         let told = |e: std::io::Error| io(format!("write the blob {}", path.display()), &e);
-        fs::create_dir_all(shelf).map_err(told)?;
-        let frame = zstd::bulk::compress(bytes, LEVEL).map_err(told)?;
-        let mut file = temporary(shelf).map_err(told)?;
-        file.write_all(&frame).map_err(told)?;
-        file.as_file().sync_all().map_err(told)?;
-        file.persist(&path).map_err(|e| told(e.error))?;
-        sync_directory(shelf)?;
-        // The shelf may be another process's of a moment ago; syncing a directory that has not changed costs nothing.
-        sync_directory(&self.root)?;
-        Ok(true)
+        let new = !path.exists();
+        if new {
+            match self.files.make_directory(shelf, DIRECTORY) {
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+                other => other.map_err(told)?,
+            }
+            let frame = zstd::bulk::compress(bytes, LEVEL).map_err(told)?;
+            let mut draft = Draft::new(&*self.files, shelf, FILE).map_err(told)?;
+            draft.write(&frame).map_err(told)?;
+            draft.place(&path).map_err(told)?;
+        } else {
+            // Whoever gave it its name may not have come to this, or may have failed at it.
+            self.files.sync_directory(shelf).map_err(told)?;
+        }
+        // The same for the shelf; syncing a directory that has not changed costs little.
+        self.files.sync_directory(&self.root).map_err(told)?;
+        Ok(new)
     }
 
     /// Removes a blob file; says whether it was there.
     pub fn remove(&self, digest: &Digest) -> Result<bool, StoreError> {
         let path = self.path(digest);
-        match fs::remove_file(&path) {
+        match self.files.remove(&path) {
             Ok(()) => Ok(true),
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
             Err(e) => Err(io(format!("remove the blob {}", path.display()), &e)),
@@ -78,19 +85,13 @@ impl Objects {
         fs::metadata(self.path(digest)).ok().map(|about| about.len())
     }
 
-    /// Removes the temporary files that crashes left behind; returns how many. Nobody may be keeping a blob meanwhile.
+    /// Removes the drafts that crashes left behind; returns how many. Nobody may be keeping a blob meanwhile.
     pub fn clear(&self) -> Result<u64, StoreError> {
         let mut removed = 0;
         for shelf in entries(&self.root)? {
             let shelf = self.root.join(shelf);
-            let told = |e: std::io::Error| io(format!("clear {}", shelf.display()), &e);
-            let Ok(listing) = fs::read_dir(&shelf) else { continue };
-            for entry in listing {
-                let entry = entry.map_err(told)?;
-                if entry.file_name().to_str().is_some_and(|name| name.starts_with(TEMPORARY)) {
-                    fs::remove_file(entry.path()).map_err(told)?;
-                    removed += 1;
-                }
+            if shelf.is_dir() {
+                removed += clear_drafts(&*self.files, &shelf).map_err(|e| io(format!("clear {}", shelf.display()), &e))?;
             }
         }
         Ok(removed)
@@ -99,7 +100,7 @@ impl Objects {
     /// The plain bytes of that name, checked against it.
     pub fn get(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
         let path = self.path(digest);
-        let file = match File::open(&path) {
+        let file = match self.files.open(&path) {
             Ok(file) => file,
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(io(format!("read the blob {}", path.display()), &e)),
@@ -107,7 +108,10 @@ impl Objects {
         let damaged = |why: String| StoreError::Damaged { what: format!("blob {digest} ({})", path.display()), why };
         let mut bytes = Vec::new();
         let unfolded = zstd::stream::read::Decoder::new(file).and_then(|d| d.take(LARGEST as u64 + 1).read_to_end(&mut bytes));
-        unfolded.map_err(|e| damaged(format!("it is no whole zstd frame: {e}")))?;
+        unfolded.map_err(|e| match e.raw_os_error() {
+            Some(_) => io(format!("read the blob {}", path.display()), &e),
+            None => damaged(format!("it is no whole zstd frame: {e}")),
+        })?;
         match Digest::of(&bytes) {
             found if found == *digest => Ok(Some(bytes)),
             found => Err(damaged(format!("its {} bytes hash to {found}", bytes.len()))),
@@ -127,7 +131,7 @@ impl Objects {
     }
 }
 
-/// The names inside a directory, in order, without temporary files; a missing directory is an empty one.
+/// The names inside a directory, in order, without drafts; a missing directory is an empty one.
 fn entries(directory: &Path) -> Result<Vec<String>, StoreError> {
     let told = |e: std::io::Error| io(format!("list {}", directory.display()), &e);
     let listing = match fs::read_dir(directory) {
@@ -138,20 +142,10 @@ fn entries(directory: &Path) -> Result<Vec<String>, StoreError> {
     let mut names = Vec::new();
     for entry in listing {
         let name = entry.map_err(told)?.file_name();
-        names.extend(name.to_str().filter(|name| !name.starts_with(TEMPORARY)).map(str::to_owned));
+        names.extend(name.to_str().filter(|name| !is_draft(name)).map(str::to_owned));
     }
     names.sort_unstable();
     Ok(names)
-}
-
-/// A temporary file in `directory`, readable as far as the umask lets others read: CLI and bot may be different users.
-pub(super) fn temporary(directory: &Path) -> std::io::Result<tempfile::NamedTempFile> {
-    tempfile::Builder::new().prefix(TEMPORARY).permissions(fs::Permissions::from_mode(0o666)).tempfile_in(directory)
-}
-
-/// Makes the names inside a directory durable.
-pub(super) fn sync_directory(directory: &Path) -> Result<(), StoreError> {
-    File::open(directory).and_then(|file| file.sync_all()).map_err(|e| io(format!("sync the directory {}", directory.display()), &e))
 }
 
 /// The error for something that the file system refused.

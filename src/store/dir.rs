@@ -6,14 +6,13 @@
 //! index.db          everything else
 //! runs/             one lock file per live run, and the one of those who keep blobs
 //! ```
-#![expect(clippy::disallowed_methods, reason = "owns the store's directory")]
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::blob::{LARGEST, Objects, SMALL, io, sync_directory, temporary};
+use super::blob::{DIRECTORY, FILE, LARGEST, Objects, SMALL, io};
 use super::lease::{Ask, Request, Standing};
 use super::queue::Watch;
 use super::run_lock::Locks;
@@ -23,10 +22,14 @@ use super::words::{ActionRecord, Cancel, Commit, RunRow, StoreError, Version};
 use super::{Store, admit, queue};
 use crate::digest::Digest;
 use crate::event::{RunState, Stamped, Time};
+use crate::files::{Disk, Draft, Files, clear_drafts, make_way};
 use crate::name::{ResourceName, ResourcePattern, RunId};
 
 /// The format of a store's directory; a store of another one is refused. 1 had one lock for the whole store: the two would not see each other's leases.
 pub const FORMAT: u32 = 2;
+
+/// More than any FORMAT takes, in bytes.
+const FORMAT_BYTES: u64 = 100;
 
 /// How many bytes of small blobs wait for the next transaction at most.
 const PENDING: usize = 1 << 20;
@@ -34,6 +37,8 @@ const PENDING: usize = 1 << 20;
 /// A store in a directory. Dropping it is like the death of its process: locks are free, runs that were not ended are interrupted.
 pub struct DirStore {
     id: String,
+    root: PathBuf,
+    files: Arc<dyn Files>,
     objects: Objects,
     index: Index,
     locks: Locks,
@@ -49,12 +54,18 @@ pub struct DirStore {
 impl DirStore {
     /// Opens the store at `root`; `None` when there is none. Writes nothing. A directory without `FORMAT` is no store (yet).
     pub fn open(root: &Path) -> Result<Option<Self>, StoreError> {
+        Self::open_on(Arc::new(Disk), root)
+    }
+
+    /// The same on some file system.
+    pub(super) fn open_on(files: Arc<dyn Files>, root: &Path) -> Result<Option<Self>, StoreError> {
         let format = root.join("FORMAT");
-        let text = match fs::read_to_string(&format) {
-            Ok(text) => text,
+        let mut text = String::new();
+        match files.open(&format).and_then(|file| file.take(FORMAT_BYTES).read_to_string(&mut text)) {
+            Ok(_) => {}
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
             Err(e) => return Err(io(format!("read {}", format.display()), &e)),
-        };
+        }
         if text.trim().parse() != Ok(FORMAT) {
             let found = text.trim().chars().take(40).collect();
             return Err(StoreError::Format { path: root.display().to_string(), found, known: FORMAT });
@@ -62,9 +73,11 @@ impl DirStore {
         let (index, id) = Index::open(root.join("index.db"))?;
         Ok(Some(Self {
             id,
-            objects: Objects::at(root.join("objects")),
+            root: root.to_path_buf(),
+            objects: Objects::at(root.join("objects"), Arc::clone(&files)),
             index,
-            locks: Locks::below(root.join("runs")),
+            locks: Locks::below(root.join("runs"), Arc::clone(&files)),
+            files,
             pending: BTreeMap::new(),
             pending_bytes: 0,
             written: Vec::new(),
@@ -74,12 +87,25 @@ impl DirStore {
 
     /// Opens the store at `root`, making it first when there is none. Two processes may do so at once: they get one store.
     pub fn open_or_create(root: &Path) -> Result<Self, StoreError> {
-        if let Some(store) = Self::open(root)? {
+        Self::open_or_create_on(Arc::new(Disk), root)
+    }
+
+    /// The same on some file system.
+    pub(super) fn open_or_create_on(files: Arc<dyn Files>, root: &Path) -> Result<Self, StoreError> {
+        if let Some(store) = Self::open_on(Arc::clone(&files), root)? {
+            // Whoever made it may have died before its FORMAT was durable, or may be at it.
+            files.sync_directory(root).map_err(|e| io(format!("open the store {}", root.display()), &e))?;
             return Ok(store);
         }
-        create(root)?;
-        let gone = || StoreError::Io { attempt: format!("open the store {}", root.display()), cause: "it vanished".to_owned() };
-        Self::open(root)?.ok_or_else(gone)
+        let made = create(&*files, root);
+        // Another process may have made it meanwhile, and even swept our drafts away: then it is there all the same.
+        if made.as_ref().map_or_else(|_| files.sync_directory(root).is_ok(), |()| true)
+            && let Some(store) = Self::open_on(files, root)?
+        {
+            return Ok(store);
+        }
+        made?;
+        Err(StoreError::Io { attempt: format!("open the store {}", root.display()), cause: "it vanished".to_owned() })
     }
 
     /// Puts `bytes` where they belong: large ones to disk at once, small ones into the next transaction.
@@ -139,37 +165,27 @@ impl Drop for DirStore {
     }
 }
 
-/// Makes the store at `root`. Every file is whole before it gets its name, and FORMAT is last: a crash between leaves a directory that is no store
-/// yet and that the next call completes.
-fn create(root: &Path) -> Result<(), StoreError> {
+/// Makes the store at `root`. Every file is whole before it gets its name, and FORMAT is last, when all else is durable: a crash between leaves a directory
+/// that is no store yet and that the next call completes.
+fn create(files: &dyn Files, root: &Path) -> Result<(), StoreError> {
     let told = |e: std::io::Error| io(format!("make a store at {}", root.display()), &e);
-    let objects = root.join("objects");
-    fs::create_dir_all(&objects).map_err(told)?;
-    fs::create_dir_all(root.join("runs")).map_err(told)?;
-    let index = root.join("index.db");
-    if !index.exists() {
-        let file = temporary(root).map_err(told)?;
-        Index::fill(file.path(), &uuid::Uuid::new_v4().simple().to_string())?;
-        file.as_file().sync_all().map_err(told)?;
-        match file.persist_noclobber(&index) {
-            Err(e) if e.error.kind() != ErrorKind::AlreadyExists => return Err(told(e.error)),
-            _ => sync_directory(root)?,
+    make_way(files, root, DIRECTORY).map_err(told)?;
+    for inner in ["objects", "runs"] {
+        match files.make_directory(&root.join(inner), DIRECTORY) {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+            other => other.map_err(told)?,
         }
     }
-    let mut format = temporary(root).map_err(told)?;
-    format.write_all(format!("{FORMAT}\n").as_bytes()).map_err(told)?;
-    format.as_file().sync_all().map_err(told)?;
-    format.persist(root.join("FORMAT")).map_err(|e| told(e.error))?;
-    sync_directory(root)?;
-    sync_directory(&above(root))
-}
-
-/// The directory that holds `root`'s name.
-fn above(root: &Path) -> PathBuf {
-    match root.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-        _ => PathBuf::from("."),
+    let index = root.join("index.db");
+    if !index.exists() {
+        let draft = Draft::new(files, root, FILE).map_err(told)?;
+        Index::fill(draft.path(), &uuid::Uuid::new_v4().simple().to_string())?;
+        draft.place_new(&index).map_err(told)?;
     }
+    files.sync_directory(root).map_err(told)?;
+    let mut draft = Draft::new(files, root, FILE).map_err(told)?;
+    draft.write(format!("{FORMAT}\n").as_bytes()).map_err(told)?;
+    draft.place(&root.join("FORMAT")).map_err(told)
 }
 
 /// The refusal of a blob that no store takes.
@@ -375,6 +391,7 @@ impl Store for DirStore {
         let files = blobs.iter().try_fold(0, |count, digest| self.objects.remove(digest).map(|removed| count + u64::from(removed)))?;
         self.objects.clear()?;
         self.locks.clear()?;
+        clear_drafts(&*self.files, &self.root).map_err(|e| io(format!("clear {}", self.root.display()), &e))?;
         Ok(small + files)
     }
 

@@ -2,8 +2,8 @@
 //!
 //! - A request holds all claims of a run and is granted as a whole, when no earlier request of a live run and no granted one conflicts with it.
 //! - A granted request only shrinks, so a grant stays right while nobody looks.
-//! - What a dead run was granted is orphaned. Its heir, the first live run that is granted something in conflict with it, settles it before anybody acts there;
-//!   the run itself may be that heir, when it goes on under its old id.
+//! - What a dead run was granted is orphaned. Its heir, the first live run that is granted something in conflict with it, settles all of it, from all its lives,
+//!   before anybody acts there; the run itself is that heir, when it goes on under its old id and nobody settles it already.
 //! - What a dead run waited for is forgotten.
 
 use std::collections::BTreeMap;
@@ -150,24 +150,40 @@ pub struct Decision {
 pub fn decide(mine: &Request, others: &[Request], alive: &dyn Fn(&RunId) -> bool) -> Decision {
     let claimed = Claimed::of(&mine.claims);
     let mut decision = Decision::default();
+    // A run that died more than once left a request for each life, and one heir settles all of it.
+    let mut left: BTreeMap<&RunId, Vec<&Request>> = BTreeMap::new();
     let mut sorted: Vec<&Request> = others.iter().filter(|other| other.ticket != mine.ticket).collect();
     sorted.sort_by_key(|other| other.ticket);
+    let mut on: Vec<(i64, Blocker)> = Vec::new();
     for other in sorted {
         let lives = !other.orphaned && alive(&other.run);
-        if !lives && other.held.is_none() {
-            decision.forgets.push(other.ticket);
-            continue;
-        }
-        let Some((spot, step)) = claimed.meets(&other.claims) else { continue };
-        let blocker = |run: &RunId, settles| Blocker { spot, run: run.clone(), step, held: other.held, settles };
-        match &other.heir {
-            Some(heir) if *heir == mine.run => decision.inherits.push(other.ticket),
-            Some(heir) if alive(heir) => decision.on.push(blocker(heir, Some(other.run.clone()))),
-            _ if !lives => decision.inherits.push(other.ticket),
-            _ if other.ticket < mine.ticket || other.held.is_some() => decision.on.push(blocker(&other.run, None)),
-            _ => {}
+        match (lives, other.held) {
+            (false, None) => decision.forgets.push(other.ticket),
+            (false, Some(_)) => left.entry(&other.run).or_default().push(other),
+            (true, held) if other.ticket < mine.ticket || held.is_some() => {
+                let blocker = |(spot, step)| (other.ticket, Blocker { spot, run: other.run.clone(), step, held, settles: None });
+                on.extend(claimed.meets(&other.claims).map(blocker));
+            }
+            (true, _) => {}
         }
     }
+    for (run, requests) in left {
+        let met = requests.iter().find_map(|request| claimed.meets(&request.claims));
+        // Who goes on under its old id does what it left anew, wherever that was.
+        let own = || mine.claims.first().filter(|_| *run == mine.run).map(|claim| (claim.spot.clone(), claim.step.clone()));
+        let Some((spot, step)) = met.or_else(own) else { continue };
+        let settling =
+            requests.iter().find_map(|request| Some((*request, request.heir.as_ref().filter(|heir| **heir != mine.run && alive(heir))?)));
+        match settling {
+            Some((request, heir)) => {
+                on.push((request.ticket, Blocker { spot, run: heir.clone(), step, held: request.held, settles: Some(run.clone()) }));
+            }
+            None => decision.inherits.extend(requests.iter().map(|request| request.ticket)),
+        }
+    }
+    on.sort_by_key(|(ticket, _)| *ticket);
+    decision.on = on.into_iter().map(|(_, blocker)| blocker).collect();
+    decision.inherits.sort_unstable();
     decision
 }
 
@@ -305,11 +321,19 @@ impl Table {
     }
 }
 
-/// What `heir` has to settle, oldest first.
+/// What `heir` has to settle, oldest first; each run once.
 pub fn lefts(heir: &RunId, all: &[Request]) -> Vec<Left> {
-    all.iter().filter(|request| request.heir.as_ref() == Some(heir)).map(left).collect()
-}
-
-fn left(request: &Request) -> Left {
-    Left { run: request.run.clone(), spots: request.claims.iter().map(|claim| claim.spot.clone()).collect() }
+    let mut lefts: Vec<Left> = Vec::new();
+    for request in all.iter().filter(|request| request.heir.as_ref() == Some(heir)) {
+        let spots = request.claims.iter().map(|claim| claim.spot.clone());
+        match lefts.iter_mut().find(|left| left.run == request.run) {
+            Some(left) => {
+                left.spots.extend(spots);
+                left.spots.sort();
+                left.spots.dedup();
+            }
+            None => lefts.push(Left { run: request.run.clone(), spots: spots.collect() }),
+        }
+    }
+    lefts
 }

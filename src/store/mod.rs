@@ -1,7 +1,7 @@
 //! The store: versions of resources chained by digest, records of actions, runs with their journals, and the blobs they name.
 //!
 //! Holds: the trait, its words, a directory store (SQLite index beside blob files), a memory store, and one conformance suite over both
-//! Imports: digest, event, name
+//! Imports: digest, event, files, name
 //! Effects: files and locks below one directory
 //! Never: decrypts, prints, waits for the network, overwrites a version
 
@@ -35,7 +35,13 @@ mod lease_model;
 #[cfg(test)]
 mod lease_tests;
 #[cfg(test)]
+mod power_tests;
+#[cfg(test)]
 mod resume_tests;
+#[cfg(test)]
+mod spoiled_tests;
+#[cfg(test)]
+mod torn_tests;
 
 use crate::digest::Digest;
 use crate::event::{Stamped, Time};

@@ -10,13 +10,15 @@
 #![expect(clippy::disallowed_methods, reason = "owns the lock files below runs/")]
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::blob::io;
 use super::words::{Cancel, StoreError};
+use crate::files::{Files, clear_drafts};
 use crate::name::RunId;
 
 /// How often, and how far apart, a keeper of blobs asks whether the sweeper is done: 20 seconds in all, as long as a transaction waits.
@@ -28,23 +30,23 @@ const PROBES: u32 = 50;
 /// The locks that one handle holds.
 pub(super) struct Locks {
     directory: PathBuf,
+    files: Arc<dyn Files>,
     runs: BTreeMap<RunId, File>,
     keeping: Option<File>,
 }
 
 impl Locks {
     /// Locks below `directory`; none is held yet.
-    pub fn below(directory: PathBuf) -> Self {
-        Self { directory, runs: BTreeMap::new(), keeping: None }
+    pub fn below(directory: PathBuf, files: Arc<dyn Files>) -> Self {
+        Self { directory, files, runs: BTreeMap::new(), keeping: None }
     }
 
     fn path(&self, run: &RunId) -> PathBuf {
         self.directory.join(format!("{run}.lock"))
     }
 
-    fn open(path: &PathBuf) -> Result<File, StoreError> {
-        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
-        opened.map_err(|e| io(format!("open the lock file {}", path.display()), &e))
+    fn open(&self, path: &Path) -> Result<File, StoreError> {
+        self.files.open_lock(path).map_err(|e| io(format!("open the lock file {}", path.display()), &e))
     }
 
     /// Takes the lock of a run, which nobody may hold.
@@ -54,7 +56,7 @@ impl Locks {
         if self.runs.contains_key(run) {
             return Err(StoreError::Io { attempt, cause: "it is running".to_owned() });
         }
-        let file = Self::open(&path)?;
+        let file = self.open(&path)?;
         match file.try_lock() {
             Ok(()) => {
                 self.runs.insert(run.clone(), file);
@@ -74,11 +76,11 @@ impl Locks {
             return Ok(false);
         }
         let path = self.path(run);
-        let file = Self::open(&path)?;
+        let file = self.open(&path)?;
         for _ in 0..PROBES {
             match file.try_lock() {
                 Ok(()) => {
-                    super::cancel::remove(&self.directory, run)?;
+                    super::cancel::remove(&*self.files, &self.directory, run)?;
                     self.runs.insert(run.clone(), file);
                     return Ok(true);
                 }
@@ -94,18 +96,18 @@ impl Locks {
         if !self.lives(run)? {
             return Ok(false);
         }
-        super::cancel::write(&self.directory, run, ask)?;
+        super::cancel::write(&*self.files, &self.directory, run, ask)?;
         if self.lives(run)? {
             return Ok(true);
         }
         // It ended in between: a request that nobody reads must not lie there.
-        super::cancel::remove(&self.directory, run)?;
+        super::cancel::remove(&*self.files, &self.directory, run)?;
         Ok(false)
     }
 
     /// The request to stop that was left for `run`.
     pub fn cancel_asked(&self, run: &RunId) -> Result<Option<Cancel>, StoreError> {
-        super::cancel::read(&self.directory, run)
+        super::cancel::read(&*self.files, &self.directory, run)
     }
 
     /// Frees the lock of a run and removes its file. Nothing happens for a run that this handle does not hold.
@@ -113,8 +115,8 @@ impl Locks {
         let Some(file) = self.runs.remove(run) else { return Ok(()) };
         let path = self.path(run);
         // Removed while locked: whoever opened it before sees the lock until the row is final.
-        let asked = super::cancel::remove(&self.directory, run);
-        let removed = fs::remove_file(&path);
+        let asked = super::cancel::remove(&*self.files, &self.directory, run);
+        let removed = self.files.remove(&path);
         unlock(&file);
         if self.runs.is_empty() {
             self.rest();
@@ -131,7 +133,7 @@ impl Locks {
             return Ok(true);
         }
         let path = self.path(run);
-        let file = match File::open(&path) {
+        let file = match self.files.open(&path) {
             Ok(file) => file,
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
             Err(e) => return Err(io(format!("open the lock file {}", path.display()), &e)),
@@ -150,7 +152,7 @@ impl Locks {
             return Ok(());
         }
         let path = self.directory.join("keeping.lock");
-        let file = Self::open(&path)?;
+        let file = self.open(&path)?;
         for _ in 0..TURNS {
             match file.try_lock_shared() {
                 Ok(()) => {
@@ -179,7 +181,7 @@ impl Locks {
         }
         self.rest();
         let path = self.directory.join("keeping.lock");
-        let file = Self::open(&path)?;
+        let file = self.open(&path)?;
         match file.try_lock() {
             Ok(()) => Ok(file),
             Err(TryLockError::WouldBlock) => refuse(format!("a run is in progress ({} is locked)", path.display())),
@@ -187,17 +189,17 @@ impl Locks {
         }
     }
 
-    /// Removes the lock files of runs that nobody holds; returns how many. Only under the lock that `sweep` gave: no run begins meanwhile.
+    /// Removes the lock files of runs that nobody holds, what was asked of them, and drafts; returns how many files. Only under the lock that `sweep` gave: no run begins meanwhile.
     pub fn clear(&self) -> Result<u64, StoreError> {
         let told = |e: std::io::Error| io(format!("clear {}", self.directory.display()), &e);
-        let mut removed = 0;
+        let mut removed = clear_drafts(&*self.files, &self.directory).map_err(told)?;
         for entry in fs::read_dir(&self.directory).map_err(told)? {
             let name = entry.map_err(told)?.file_name();
-            let run = name.to_str().and_then(|name| name.strip_suffix(".lock")).and_then(|stem| stem.parse::<RunId>().ok());
-            if let Some(run) = run
+            let stem = name.to_str().and_then(|name| name.strip_suffix(".lock").or_else(|| name.strip_suffix(".cancel")));
+            if let Some(run) = stem.and_then(|stem| stem.parse::<RunId>().ok())
                 && !self.lives(&run)?
             {
-                fs::remove_file(self.path(&run)).map_err(told)?;
+                self.files.remove(&self.directory.join(&name)).map_err(told)?;
                 removed += 1;
             }
         }

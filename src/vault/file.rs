@@ -7,8 +7,8 @@
 #![expect(clippy::disallowed_methods, reason = "owns the vault file; waits a bounded time for another process that writes it")]
 
 use std::fs::{self, File, TryLockError};
-use std::io::{ErrorKind, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::{ErrorKind, Read};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -19,6 +19,7 @@ use toml_edit::DocumentMut;
 use super::key::StoreKey;
 use super::seal::SealKey;
 use super::{Vault, VaultError, io, plain_key, secret};
+use crate::files::{Disk, Draft, holder, make_way};
 use crate::secret::Secret;
 
 /// How a sealed value begins: the format of the text around the sealed bytes.
@@ -66,19 +67,16 @@ impl FileVault {
         let told = |e: std::io::Error| io(format!("write vault {} ({})", self.name, self.path.display()), &e);
         // A linked vault stays a link: what it points at is replaced.
         let path = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
-        let directory = directory_of(&path);
-        let mut file = tempfile::NamedTempFile::new_in(directory).map_err(told)?;
-        file.write_all(document.to_string().as_bytes()).map_err(told)?;
-        file.as_file().sync_all().map_err(told)?;
-        file.persist(&path).map_err(|e| told(e.error))?;
-        File::open(directory).and_then(|file| file.sync_all()).map_err(told)
+        let mut draft = Draft::new(&Disk, holder(&path), 0o600).map_err(told)?;
+        draft.write(document.to_string().as_bytes()).map_err(told)?;
+        draft.place(&path).map_err(told)
     }
 
     /// Reads, changes and writes the file while no other writer does. The lock is on its directory: the file itself is replaced.
     async fn change(&self, edit: impl FnOnce(&mut DocumentMut) -> Result<(), VaultError> + Send) -> Result<(), VaultError> {
-        let directory = directory_of(&self.path);
+        let directory = holder(&self.path);
         let told = |e: std::io::Error| io(format!("lock {} to write vault {}", directory.display(), self.name), &e);
-        fs::create_dir_all(directory).map_err(told)?;
+        make_way(&Disk, directory, 0o777).map_err(told)?;
         let lock = File::open(directory).map_err(told)?;
         let mut turns = 0;
         while let Err(refused) = lock.try_lock() {
@@ -157,8 +155,4 @@ fn keys(document: &DocumentMut) -> Vec<String> {
 /// What a value is sealed for: its key, so that two values of a file cannot change places. Not the vault's name: a vault may be renamed.
 fn context(key: &str) -> String {
     format!("vault key {key}")
-}
-
-fn directory_of(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

@@ -2,9 +2,9 @@
 #![expect(clippy::disallowed_methods, reason = "owns the key files below the configuration directory")]
 
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use ring::rand::{SecureRandom, SystemRandom};
@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::seal::{Refusal, SealKey};
 use super::{VaultError, io};
 use crate::digest::Digest;
+use crate::files::{Disk, Draft, Files, holder, make_way};
 use crate::secret::Sealer;
 
 /// Contexts of blake3's key derivation: one key per purpose, none of them the stored one. Changing a text makes everything sealed before unreadable.
@@ -31,14 +32,25 @@ impl StoreKey {
     /// The key of the store `id` from `<config>/pmx/keys/<id>`, made there if it is missing; `given` (64 hex digits, `PMX_STORE_KEY`) goes first and
     /// touches no file. Two processes that make it at once get the same one.
     pub fn load_or_make(config: &Path, id: &str, given: Option<&str>) -> Result<Self, VaultError> {
-        if let Some(key) = Self::load(config, id, given)? {
+        Self::load_or_make_on(&Disk, config, id, given)
+    }
+
+    /// The same on some file system.
+    pub(super) fn load_or_make_on(files: &dyn Files, config: &Path, id: &str, given: Option<&str>) -> Result<Self, VaultError> {
+        if given.is_some()
+            && let Some(key) = Self::load(config, id, given)?
+        {
             return Ok(key);
         }
         let path = path(config, id)?;
-        make(&path)?;
-        let bytes =
-            read(&path)?.ok_or_else(|| VaultError::StoreKey { place: path.display().to_string(), why: "it vanished".to_owned() })?;
-        Ok(Self::from_bytes(&bytes))
+        let told = |e: std::io::Error| io(format!("make the store's key {} durable", path.display()), &e);
+        let bytes = match read(&path)? {
+            // Before anything is sealed with it: whoever made it may have died before its name was durable, or may be at it.
+            Some(bytes) => files.sync_directory(holder(&path)).map(|()| Some(bytes)).map_err(told)?,
+            None => make(files, &path).and_then(|()| read(&path))?,
+        };
+        let gone = || VaultError::StoreKey { place: path.display().to_string(), why: "it vanished".to_owned() };
+        bytes.map(|bytes| Self::from_bytes(&bytes)).ok_or_else(gone)
     }
 
     /// The same key if it exists; writes nothing.
@@ -119,21 +131,17 @@ fn read(path: &Path) -> Result<Option<Zeroizing<[u8; 32]>>, VaultError> {
         .ok_or_else(|| refuse("64 hex digits are expected in it; put the right file back, a new key opens nothing".to_owned()))
 }
 
-fn make(path: &Path) -> Result<(), VaultError> {
+fn make(files: &dyn Files, path: &Path) -> Result<(), VaultError> {
     let told = |e: std::io::Error| io(format!("make the store's key {}", path.display()), &e);
-    let directory = path.parent().unwrap_or(path);
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(told)?;
+    let directory = holder(path);
+    make_way(files, directory, 0o700).map_err(told)?;
     let mut bytes = Zeroizing::new([0; 32]);
     SystemRandom::new().fill(bytes.as_mut()).map_err(|_| told(std::io::Error::other("the kernel gives no random bytes")))?;
     let text = Zeroizing::new(blake3::Hash::from_bytes(*bytes).to_hex().to_string() + "\n");
     // Mode 0600 from its first moment; whole before it has its name; the name is given once.
-    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(told)?;
-    file.write_all(text.as_bytes()).map_err(told)?;
-    file.as_file().sync_all().map_err(told)?;
-    match file.persist_noclobber(path) {
-        Err(e) if e.error.kind() != ErrorKind::AlreadyExists => Err(told(e.error)),
-        _ => File::open(directory).and_then(|file| file.sync_all()).map_err(told),
-    }
+    let mut draft = Draft::new(files, directory, 0o600).map_err(told)?;
+    draft.write(text.as_bytes()).map_err(told)?;
+    draft.place_new(path).map(drop).map_err(told)
 }
 
 fn hex(text: &str) -> Option<Zeroizing<[u8; 32]>> {

@@ -1,7 +1,7 @@
 //! Vaults: where `vault.get(vault, key)` finds its secrets, and the key that seals those of a store.
 //!
 //! Holds: the trait, three kinds (sealed file, environment, command), the store's key, the table of a project's vaults
-//! Imports: digest, name, secret
+//! Imports: digest, files, name, secret
 //! Effects: vault files, key files, the programs of command vaults
 //! Never: prints or logs a secret, puts one into an argv, reads the environment
 

@@ -100,4 +100,15 @@ mod tests {
         }
         assert_eq!(key.open("a", b"\x02 of the future"), Err(Refusal::Format));
     }
+
+    #[test]
+    fn boxes_open_or_are_refused_however_spoiled() {
+        let key = SealKey::new(&[7; 32]);
+        let seeds = [key.seal("a", b"hunter2"), key.seal("a", b""), key.seal("a", &[0xFF; 3000])];
+        let plain = [&b"hunter2"[..], b"", &[0xFF; 3000]].map(<[u8]>::to_vec);
+        crate::walks::feed(&seeds, move |bytes| match key.open("a", bytes) {
+            Ok(opened) => plain.iter().any(|plain| *plain == *opened).then_some(()).ok_or_else(|| panic!("something else was opened")),
+            Err(refusal) => Err(refusal.to_string()),
+        });
+    }
 }

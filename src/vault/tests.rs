@@ -8,13 +8,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+
 use super::command::CommandVault;
 use super::env::EnvVault;
 use super::file::FileVault;
 use super::key::StoreKey;
 use super::{Vault, VaultError, Vaults};
 use crate::digest::Digest;
+use crate::files::faulty::{FAULTS, Faulty};
 use crate::secret::{Origin, Sealer, Secret};
+use crate::walks::{feed, swift};
 
 const ID: &str = "0123456789abcdef0123456789abcdef";
 
@@ -263,4 +267,81 @@ async fn a_project_finds_its_vaults_by_name() {
     let expected = "there is no vault `proxmox-vualt`; did you mean `proxmox-vault`? (vaults there: proxmox-vault); \
                     add [vault.proxmox-vualt] to the Pmxfile";
     assert_eq!(error, expected);
+}
+
+#[test]
+fn key_files_are_read_or_refused_however_spoiled() {
+    let config = tempfile::tempdir().unwrap();
+    let path = config.path().join("pmx/keys").join(ID);
+    StoreKey::load_or_make(config.path(), ID, None).unwrap();
+    let good = fs::read_to_string(&path).unwrap();
+    feed(&[good.clone(), good.to_uppercase()], move |bytes| {
+        fs::write(&path, bytes).unwrap();
+        let told = StoreKey::load(config.path(), ID, None).map_err(|e| e.to_string());
+        // Whatever stands there may be most of the key.
+        assert!(told.as_ref().err().is_none_or(|why| !why.contains(&good[..20])), "{told:?}");
+        told.map(|key| assert!(key.is_some()))
+    });
+}
+
+#[test]
+fn vault_files_are_read_or_refused_however_spoiled() {
+    let directory = tempfile::tempdir().unwrap();
+    let vault = file_vault(directory.path(), 1);
+    for (key, value) in [("password", "hunter2 hunter2"), ("tailscaleAuthKey", "tskey-auth-1")] {
+        vault.set(key, &plain(value)).now_or_never().unwrap().unwrap();
+    }
+    let path = directory.path().join("vaults/proxmox-vault.toml");
+    let good = format!("# ours\n{}", fs::read_to_string(&path).unwrap());
+    feed(&[good], move |bytes| {
+        let _held = &directory;
+        fs::write(&path, bytes).unwrap();
+        let listed = vault.list().now_or_never().unwrap().map(drop);
+        let got = vault.get("password").now_or_never().unwrap().map(|secret| assert_eq!(secret.expose(), "hunter2 hunter2"));
+        listed.and(got).map_err(|e| e.to_string())
+    });
+}
+
+/// Whether the key that sealed this is there; a file that is there and is no key is an error.
+fn keeps(config: &Path, sealed: &[u8]) -> bool {
+    let key = StoreKey::load(config, ID, None).unwrap();
+    key.is_some_and(|key| key.open(sealed).is_some_and(|plain| plain.as_slice() == b"ticket"))
+}
+
+#[test]
+fn a_store_key_that_was_given_outlives_every_fault_and_power_cut() {
+    let (mut cuts, mut faults) = (0, 0);
+    for fault in std::iter::once(None).chain(FAULTS.map(Some)) {
+        for number in 0.. {
+            let dir = swift();
+            let config = dir.path().join("home/config");
+            let files = Faulty::new(dir.path(), None);
+            fault.into_iter().for_each(|fault| files.strike(number, fault));
+            let make = || StoreKey::load_or_make_on(&files, &config, ID, None);
+            let key = make().or_else(|error| {
+                assert!(error.to_string().contains(&dir.path().display().to_string()), "{error}");
+                files.heal();
+                faults += 1;
+                make()
+            });
+            let sealed = key.unwrap().seal(b"ticket");
+            files.promised(1);
+            for cut in files.cuts() {
+                for left in cut.left() {
+                    let dir = swift();
+                    left.lay(dir.path());
+                    // A file has the mode that it was made with, also after a power cut.
+                    let path = dir.path().join("home/config/pmx/keys").join(ID);
+                    let _ = fs::set_permissions(&path, Permissions::from_mode(0o600));
+                    let there = keeps(&dir.path().join("home/config"), &sealed);
+                    assert!(there || cut.promised == 0, "{fault:?} at operation {number}, the power went after {}", cut.after);
+                    cuts += 1;
+                }
+            }
+            if number >= files.operations() || fault.is_none() {
+                break;
+            }
+        }
+    }
+    assert!(cuts > 300 && faults > 40, "{cuts} cuts, {faults} faults");
 }

@@ -380,4 +380,19 @@ mod tests {
         assert!(lines.len() == 3 && lines.iter().all(|line| line.len() <= LONGEST_LINE && !line.contains('\u{fffd}')));
         assert_eq!(lines.concat(), long);
     }
+
+    #[test]
+    fn noise_and_output_are_told_apart_however_spoiled() {
+        crate::walks::feed(&["Welcome\nno newlinepmx-1\nresult\n", "pmx-1\none\r\ntwo\nla\u{e9}st"], |bytes| {
+            let mut tail = Tail::new(Stream::Out, 1000).after("pmx-1\n".to_owned());
+            let told = Mutex::new(0);
+            for chunk in bytes.chunks(7) {
+                tail.take(chunk, &|_, line| *told.lock().unwrap() += line.len());
+            }
+            let kept = tail.end(&|_, line| *told.lock().unwrap() += line.len());
+            // Bytes that are no text are told as the replacement, which takes three.
+            assert!(kept.len() <= 3000 && *told.lock().unwrap() <= 3 * bytes.len());
+            Ok(())
+        });
+    }
 }

@@ -160,4 +160,13 @@ mod tests {
         assert_eq!(preferred(Some(&key(ED25519)), &usual)[0], Algorithm::Ed25519);
         assert_eq!(preferred(None, &usual), usual);
     }
+
+    #[test]
+    fn pins_are_read_or_refused_however_spoiled() {
+        crate::walks::feed(&[ED25519, OTHER], |bytes| {
+            let pins = Arc::new(MemoryPins::new());
+            pins.set("host:a", &String::from_utf8_lossy(bytes)).unwrap();
+            HostKeys::new(pins).known("host:a", Pinning::Pinned).map(drop).map_err(|e| e.to_string())
+        });
+    }
 }

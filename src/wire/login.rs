@@ -183,3 +183,15 @@ fn public_halves(keys: &[PathBuf]) -> Vec<PublicKey> {
     });
     halves.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn key_files_are_read_or_refused_however_spoiled() {
+        use russh::keys::ssh_key::{LineEnding, private::Ed25519Keypair};
+        let key = russh::keys::PrivateKey::from(Ed25519Keypair::from_seed(&[7; 32])).to_openssh(LineEnding::LF).unwrap();
+        crate::walks::feed(&[key.as_bytes()], |bytes| {
+            russh::keys::decode_secret_key(&String::from_utf8_lossy(bytes), None).map(drop).map_err(|error| error.to_string())
+        });
+    }
+}

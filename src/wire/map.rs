@@ -241,4 +241,15 @@ mod tests {
         assert_eq!(twice.to_string(), "`A:1` stands in connect twice");
         assert!(ConnectMap::parse([("a*:1", "b:1"), ("A*:1", "c:1")], true).is_err());
     }
+
+    #[test]
+    fn rules_are_read_or_refused_however_spoiled() {
+        crate::walks::feed(&["10.0.0.*:22=127.0.10.*:18022", "[fd00::1]:*=127.0.0.1:1"], |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            let (from, to) = text.split_once('=').ok_or("no rule")?;
+            let map = ConnectMap::parse([(from, to)], true).map_err(|e| e.to_string())?;
+            let _ = map.resolve(&Address::new("10.0.0.7", 22));
+            Ok(())
+        });
+    }
 }

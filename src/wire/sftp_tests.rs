@@ -180,3 +180,15 @@ fn digest_lines_are_read_with_their_escapes() {
     assert_eq!(digest_line("sha256sum: ./x: No such file"), None);
     assert_eq!([parent("/srv/a"), parent("/a"), parent("a")], ["/srv", "/", "."]);
 }
+
+#[test]
+fn digest_lines_are_read_or_passed_over_however_spoiled() {
+    let digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let seeds = [format!("{digest}  ./a b.txt"), format!("\\{digest} *./a\\nb\\\\c")];
+    crate::walks::feed(&seeds, |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        let (path, digest) = digest_line(&text).ok_or("no digest")?;
+        assert!(digest.len() == 64 && path.len() <= text.len());
+        Ok(())
+    });
+}

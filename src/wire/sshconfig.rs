@@ -209,4 +209,12 @@ Host *
         let found = file.route(&Hop { target, via: Vec::new() }).unwrap();
         assert_eq!((found.address.to_string(), found.user.as_str(), found.jump), ("h:7".into(), "u", None));
     }
+
+    #[test]
+    fn a_config_is_read_or_refused_however_spoiled() {
+        crate::walks::feed(&[CONFIG, "Host *\n  User \"a b\"\nHost x !y\n\tPort=22\n"], |bytes| {
+            let config = String::from_utf8_lossy(bytes);
+            ["calamity", "inner", "a-host"].iter().try_for_each(|host| route(&config, host).map(drop)).map_err(|e| e.to_string())
+        });
+    }
 }

@@ -179,3 +179,21 @@ fn sentence(why: &CertificateError) -> String {
         other => other.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_authorities_are_read_or_refused_however_spoiled() {
+        let pem = rcgen::generate_simple_self_signed(["pve.test".to_owned()]).unwrap().cert.pem();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ca.pem");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        crate::walks::feed(&[pem.clone(), format!("text\n{pem}{pem}")], move |bytes| {
+            let _held = &dir;
+            std::fs::write(&path, bytes).unwrap();
+            authorities(&path, &provider).map(drop)
+        });
+    }
+}

@@ -9,6 +9,7 @@ mod faults;
 mod fleet;
 mod interrupt;
 mod kill;
+mod kills;
 mod lab_profile;
 mod lab_transcripts;
 mod leases;

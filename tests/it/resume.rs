@@ -14,7 +14,7 @@ use super::real::needs;
 use super::sandbox::Ran;
 
 /// The newest run: its id and its story.
-fn newest(fleet: &Fleet) -> (String, Value) {
+pub fn newest(fleet: &Fleet) -> (String, Value) {
     let runs = fleet.pmx(&["runs", "-n", "1", "--json"]).exits(0).lines();
     let id = runs[0]["id"].as_str().expect("a run has an id").to_owned();
     let story = fleet.pmx(&["run", &id, "--json"]).exits(0).json();
@@ -22,7 +22,7 @@ fn newest(fleet: &Fleet) -> (String, Value) {
 }
 
 /// Kills a build as soon as it has told so many events; whether it was still running then.
-fn killed(fleet: &Fleet, arguments: &[&str], events: usize) -> bool {
+pub fn killed(fleet: &Fleet, arguments: &[&str], events: usize) -> bool {
     let mut running = fleet.start(&[&["build"], arguments, &["--json"]].concat());
     wait_until(&format!("{events} events are told"), Duration::from_secs(120), || {
         let said = running.said();
@@ -56,7 +56,7 @@ fn resume(fleet: &Fleet, id: &str) -> (Ran, bool) {
 }
 
 /// What was finished before the resumption was not begun after it.
-fn nothing_repeated(before: &Value, after: &Value, place: &str) {
+pub fn nothing_repeated(before: &Value, after: &Value, place: &str) {
     let lines = after["journal"].as_array().expect("a journal");
     let resumed =
         lines.iter().position(|line| line["event"] == "run-resumed").unwrap_or_else(|| panic!("{place}: no resumption in {after}"));

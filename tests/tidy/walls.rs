@@ -6,8 +6,9 @@ use super::scan::Source;
 use super::tree::{Import, Offence, Tree, imports, module, room};
 
 /// The floors of the house, lowest first; imports go down only.
-const FLOORS: [&[&str]; 7] = [
+const FLOORS: [&[&str]; 8] = [
     &["digest", "name", "secret", "value", "source", "event"],
+    &["files"],
     &["store", "lang", "wire", "vault"],
     &["model"],
     &["plan"],

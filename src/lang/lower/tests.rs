@@ -149,3 +149,48 @@ fn all_complaints_come_at_once() {
     let text = "descripton = 1\n[input.a]\ntype = 3\n[[step]]\nnam = \"x\"\ncall = \"a.b\"\ntimeout = true\n";
     assert_eq!(of_workflow(text).len(), 5);
 }
+
+/// Reads a file as each of the three kinds; the complaints are words with a place.
+fn read_as(kind: &str, text: &str) -> Result<(), String> {
+    let source = source(&format!("definitions/{kind}.toml"), text);
+    let complaints = match kind {
+        "pmxfile" => pmxfile::parse(&source).1,
+        "definition" => definition::parse(&source).1,
+        _ => workflow::parse(&source).1,
+    };
+    let errors: Vec<&Diagnostic> = complaints.iter().filter(|complaint| complaint.severity == crate::source::Severity::Error).collect();
+    assert!(complaints.iter().all(|complaint| !complaint.message.is_empty()));
+    if errors.is_empty() { Ok(()) } else { Err(lines(&complaints).join("\n")) }
+}
+
+#[test]
+fn pmxfiles_are_read_or_refused_however_spoiled() {
+    crate::walks::feed(&[PMXFILE, include_str!("../../../Pmxfile.toml")], |bytes| read_as("pmxfile", &String::from_utf8_lossy(bytes)));
+}
+
+#[test]
+fn definitions_are_read_or_refused_however_spoiled() {
+    let seeds = [include_str!("../../../definitions/fleet.toml"), include_str!("../../../definitions/calamityTerraria.toml")];
+    crate::walks::feed(&seeds, |bytes| read_as("definition", &String::from_utf8_lossy(bytes)));
+}
+
+#[test]
+fn workflows_are_read_or_refused_however_spoiled() {
+    let seeds = [include_str!("../../../workflows/stop-calamity.toml"), include_str!("../../../workflows/create-stateful-vm.toml")];
+    crate::walks::feed(&seeds, |bytes| read_as("workflow", &String::from_utf8_lossy(bytes)));
+}
+
+#[test]
+fn expressions_are_compiled_or_refused_however_spoiled() {
+    let seeds = [
+        "a ${{ model.fleet.resource.vm['VM 102'].attributes.ip }} b ${{ inputs.x ? \"1\" : 'two' }}",
+        "${{ has(inputs.a.b) && inputs.list.exists(x, x.n > 3u || x.t.matches('^a+$')) ? [1, 2.5, b\"\\x00\"] : {'k': -1} }}",
+        "$${{ no }} ${{ vault.get(\"v\", \"k\") }}",
+    ];
+    crate::walks::feed(&seeds, |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        let source = source("w.toml", &text);
+        let span = crate::source::Span::new(&source, 0..text.len());
+        crate::lang::template::Template::parse(&text, &span).map(drop).map_err(|complaints| lines(&complaints).join("\n"))
+    });
+}

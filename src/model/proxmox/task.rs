@@ -272,3 +272,17 @@ impl Watch<'_> {
         self.lines[self.lines.len().saturating_sub(TAIL)..].to_vec()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_read_or_refused_however_spoiled() {
+        let seeds = ["UPID:pve2:0000017D:0002C75E:6B04272F:qmstart:101:root@pam:", "UPID:a-b:0000017D:0002C75E1:6B04272F:vzdump::x@pve!t:"];
+        crate::walks::feed(&seeds, |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            text.parse::<Upid>().map(|upid| assert_eq!(upid.to_string(), text)).map_err(|e| e.to_string())
+        });
+    }
+}

@@ -1,5 +1,6 @@
 //! What requests, accounts, tasks and `proxmox/node` do: wire script → outcome.
 
+use futures_util::FutureExt as _;
 use serde_json::{Value as Json, json};
 
 use crate::model::contract::{Acted, Failure, FailureKind};
@@ -441,4 +442,55 @@ async fn the_status_uses_the_kept_ticket_and_names_a_missing_node() {
     let failure = Scene::http(http).call("proxmox/node", "status", node(), json!({})).await.unwrap_err();
     assert_eq!(failure.message, "10.0.0.4:8006: there is no node `pve`");
     assert_eq!(failure.help.as_deref(), Some("nodes there are: pve1; did you mean `pve1`?"));
+}
+
+/// Answers `line` with spoiled bytes and the rest as `good` does, while a method is called or a task waited for; words or a value come of it.
+fn spoiled<F>(seeds: &[Json], (line, good): (String, fn() -> ScriptedHttp), ask: impl Fn(Scene) -> F + Send + 'static)
+where
+    F: Future<Output = Result<(), Failure>>,
+{
+    let seeds: Vec<String> = seeds.iter().map(ToString::to_string).collect();
+    crate::walks::feed(&seeds, move |bytes| {
+        let http = ScriptedHttp::new().any_order().always(&line, 200, bytes.to_vec()).followed_by(good());
+        let http = http.always("GET *", 200, json!({"data": {}}));
+        // A clock that moves by itself lets every wait end at its deadline.
+        ask(Scene::http(http)).now_or_never().map_or(Ok(()), |asked| asked.map_err(|failure| failure.message))
+    });
+}
+
+async fn called(scene: Scene, method: &str) -> Result<(), Failure> {
+    scene.call("proxmox/node", method, node(), json!({})).await.map(drop)
+}
+
+#[test]
+fn answers_to_a_login_and_about_a_node_are_read_or_refused_however_spoiled() {
+    let good = || {
+        let running = json!({"data": {"cpu": 0.25, "memory": {"used": 10, "total": 40}, "uptime": 7300, "pveversion": "pve-manager/8.4.1/2a5fa54a8503f96d"}});
+        let http = ScriptedHttp::new().always(LOGIN, 200, login("PVE:root@pam:6B0425CE::sig"));
+        http.always("GET /api2/json/nodes/pve/status", 200, running)
+            .always("GET /api2/json/access/permissions", 200, json!({"data": {"/": {"VM.Audit": 1}}}))
+            .always("GET /api2/json/nodes", 200, json!({"data": [{"node": "pve"}]}))
+    };
+    spoiled(&[login("PVE:root@pam:6B0425CE::sig")], (LOGIN.to_owned(), good), |scene| called(scene, "auth"));
+    let status =
+        json!({"data": {"cpu": 0.25, "memory": {"used": "10", "total": 40}, "uptime": 7300, "pveversion": "pve-manager/8.4.1/2a5f"}});
+    spoiled(&[status], ("GET /api2/json/nodes/pve/status".to_owned(), good), |scene| called(scene, "status"));
+    let rights = json!({"data": {"/": {"VM.Audit": 1}, "/vms/107": {"VM.PowerMgmt": 1, "VM.Config.Disk": 0}}});
+    spoiled(&[rights], ("GET /api2/json/access/permissions".to_owned(), good), |scene| called(scene, "status"));
+}
+
+#[test]
+fn states_and_logs_of_tasks_are_read_or_refused_however_spoiled() {
+    let good = || {
+        let http = ScriptedHttp::new().always(&format!("GET {AT}/status"), 200, status(Some("OK")));
+        http.always(&format!("GET {AT}/log*"), 200, log(&["generating cloud-init ISO", "TASK OK"])).always(
+            "DELETE *",
+            200,
+            json!({"data": null}),
+        )
+    };
+    let waited = |scene: Scene| async move { wait(&scene).await.map(drop).map_err(|error| error.failure) };
+    spoiled(&[status(Some("OK")), status(Some("WARNINGS: 1"))], (format!("GET {AT}/status"), good), waited);
+    let lines = log(&["WARN: no efidisk configured", "TASK WARNINGS: 1"]);
+    spoiled(&[lines, log(&[])], (format!("GET {AT}/log*"), good), waited);
 }

@@ -117,6 +117,14 @@ impl ScriptedHttp {
         self
     }
 
+    /// The same, and after it all of another script.
+    #[must_use]
+    pub fn followed_by(self, other: Self) -> Self {
+        let entries = std::mem::take(&mut locked(&other.script).entries);
+        locked(&self.script).entries.extend(entries);
+        self
+    }
+
     /// The requests that came so far.
     pub fn seen(&self) -> Vec<Request> {
         locked(&self.script).seen.clone()

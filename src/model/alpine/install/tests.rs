@@ -348,3 +348,16 @@ fn the_community_repository_stands_beside_the_main_one() {
     assert_eq!(repositories("/media/cdrom/apks\n", "3.22.1"), format!("/media/cdrom/apks\n{base}/v3.22/main\n{base}/v3.22/community\n"));
     assert_eq!(repositories("", "20260101"), format!("{base}/edge/main\n{base}/edge/community\n"));
 }
+
+#[test]
+fn what_hosts_say_is_read_however_spoiled() {
+    let mounts = "none / tmpfs rw 0 0\n/dev/sda3 /mnt ext4 rw,relatime 0 0\n";
+    let seeds =
+        [EMPTY, PARTED, mounts, "nameserver 10.0.0.1\nnameserver fd00::1\nsearch lan\n", "http://dl-cdn/v3.22/main\n#http://x/community\n"];
+    crate::walks::feed(&seeds, |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        let _ = (disks(&text), name_servers(&text), wanted(&text), check_hostname(&text));
+        assert!(repositories(&text, &text).len() <= 20 * text.len() + 200);
+        Ok(())
+    });
+}

@@ -268,3 +268,13 @@ async fn hostile_and_absent_arguments_are_refused() {
     let failure = Scene::ssh(other).call("alpine/overlay", "deployApkovl", globals(), arguments()).await.unwrap_err();
     assert!(failure.kind == FailureKind::Refused && failure.message.contains("is another machine"), "{}", failure.message);
 }
+
+#[test]
+fn archives_are_read_or_refused_however_spoiled() {
+    let gnu = entry("././@LongLink", b'L', b"etc/a-long-name\0");
+    let keys = entry("etc/ssh/ssh_host_rsa_key", b'0', &[1; 513]);
+    let plain = tar(&[gnu, keys, hosts(), entry("etc/shadow", b'0', SHADOW)]);
+    crate::walks::feed(&[gzip(&plain)], |bytes| share(bytes).map(drop));
+    // Inside the compression, where its checksum does not save anybody.
+    crate::walks::feed(&[plain], |bytes| share(&gzip(bytes)).map(drop));
+}

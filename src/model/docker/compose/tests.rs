@@ -295,3 +295,29 @@ async fn a_failed_pull_is_a_failure_with_its_last_lines() {
     let failure = call(ssh, "update", json!({})).await.unwrap_err();
     assert_eq!(failure.tail, ["Error response from daemon: toomanyrequests"]);
 }
+
+#[test]
+fn durations_are_read_or_passed_over_however_spoiled() {
+    crate::walks::feed(&["1m30s", "2h", "1.5s", "300ms", "10\u{b5}s"], |bytes| {
+        duration(&String::from_utf8_lossy(bytes)).map(drop).ok_or_else(|| "no duration".to_owned())
+    });
+}
+
+/// `status` on a host that says the same, spoiled, to every question.
+#[test]
+fn what_compose_says_is_read_or_refused_however_spoiled() {
+    let rows = format!("{}\n{}\n", row("game", "running", "healthy", 0), row("web", "exited", "", 137));
+    let config = r#"{"services":{"game":{"image":"x","stop_grace_period":"1m30s"},"web":{"build":{"context":"."}}}}"#;
+    crate::walks::feed(&[rows.as_str(), config], |bytes| {
+        let said = String::from_utf8_lossy(bytes).into_owned();
+        let ssh = ScriptedSsh::new()
+            .always(&compose("config --services"), "game\nweb\n")
+            .always(&compose("config --format json"), &said)
+            .always(&compose("ps -a --format json"), &said)
+            .always("*", &said);
+        use futures_util::FutureExt as _;
+        let called = call(ssh, "status", json!({})).now_or_never().expect("it waits for nothing");
+        // Half of the seeds are no answer to one of the questions: what counts is that it ends in words.
+        called.map(drop).or_else(|failure| if failure.message.trim().is_empty() { Err(failure.message) } else { Ok(()) })
+    });
+}

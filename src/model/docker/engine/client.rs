@@ -247,3 +247,22 @@ fn ports(row: &Json) -> Vec<String> {
     all.sort();
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn containers_are_read_however_spoiled() {
+        let row = r#"{"Id":"abc","Name":"/game","State":{"Status":"running","Health":{"Status":"healthy"},"ExitCode":0,"OOMKilled":false,"StartedAt":"2026-11-23T11:44:26Z"},
+            "RestartCount":1,"Image":"sha256:11","Config":{"Image":"x","StopTimeout":120,"Labels":{"pmx.inputs":"d"}},
+            "HostConfig":{"RestartPolicy":{"Name":"on-failure","MaximumRetryCount":3},"Binds":["/a:/b"],"PortBindings":{"7777/tcp":[{"HostIp":"","HostPort":"7777"}]}},
+            "Mounts":[{"Type":"volume","Name":"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef","Destination":"/data"}]}"#;
+        crate::walks::feed(&[row], |bytes| {
+            let json: Json = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+            let seen = seen(&json);
+            assert!(seen.ports.len() + seen.volumes.len() <= bytes.len());
+            Ok(())
+        });
+    }
+}

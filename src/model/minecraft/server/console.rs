@@ -185,4 +185,13 @@ mod tests {
         assert_eq!(read("sh: 1: list: not found\n"), None);
         assert_eq!(read("[12:00:02 INFO]: There are 0 of a max of 20 players online: ").unwrap().players.online, 0);
     }
+
+    #[test]
+    fn logs_are_read_or_passed_over_however_spoiled() {
+        let seeds = [
+            "[12:00:02] [Server thread/INFO]: There are 2 of a max of 20 players online: Keeb, Sable\n",
+            "[12:00:02] [Server thread/INFO]: There are 1/20 players online:\n[12:00:02] [Server thread/INFO]: Keeb\n",
+        ];
+        crate::walks::feed(&seeds, |bytes| read(&String::from_utf8_lossy(bytes)).map(drop).ok_or_else(|| "no answer".to_owned()));
+    }
 }

@@ -162,4 +162,40 @@ mod tests {
         assert_eq!(read(&serde_json::json!({"description": "asleep"})), None);
         assert_eq!(read(&serde_json::json!({"players": {"max": 0, "online": 0}})), None, "a router answers while the server sleeps");
     }
+
+    /// A server that says these bytes in small pieces, and then nothing.
+    struct Says(Vec<u8>, usize);
+
+    impl Conversation for Says {
+        fn send<'a>(&'a mut self, _: &'a [u8]) -> futures_util::future::BoxFuture<'a, Result<(), TcpError>> {
+            Box::pin(std::future::ready(Ok(())))
+        }
+        fn receive(&mut self) -> futures_util::future::BoxFuture<'_, Result<Vec<u8>, TcpError>> {
+            let end = (self.1 + 4000).min(self.0.len());
+            let piece = self.0[self.1..end].to_vec();
+            self.1 = end;
+            Box::pin(std::future::ready(Ok(piece)))
+        }
+    }
+
+    #[test]
+    fn answers_are_read_or_refused_however_spoiled() {
+        let answer = |json: &str| {
+            let mut packet = vec![0];
+            put_number(&mut packet, u32::try_from(json.len()).unwrap());
+            packet.extend_from_slice(json.as_bytes());
+            let mut frame = Vec::new();
+            put_number(&mut frame, u32::try_from(packet.len()).unwrap());
+            [frame, packet].concat()
+        };
+        let small = answer(r#"{"version":{"name":"1.21.1"},"players":{"max":20,"online":1,"sample":[{"name":"Keeb","id":"x"}]}}"#);
+        let large = answer(&format!(r#"{{"players":{{"max":20,"online":0}},"favicon":"{}"}}"#, "A".repeat(60_000)));
+        crate::walks::feed(&[small, large], |bytes| {
+            use futures_util::FutureExt as _;
+            let frame = reply(&mut Says(bytes.to_vec(), 0)).now_or_never().unwrap().map_err(|e| e.to_string())?;
+            assert!(frame.len() <= LONGEST);
+            let json = json(&frame).ok_or("no JSON")?;
+            read(&json).map(drop).ok_or_else(|| "no players".to_owned())
+        });
+    }
 }

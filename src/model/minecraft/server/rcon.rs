@@ -126,3 +126,41 @@ impl Line {
 fn word(bytes: &[u8], at: usize) -> Option<i32> {
     bytes.get(at..at + 4)?.try_into().ok().map(i32::from_le_bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt as _;
+    use futures_util::future::BoxFuture;
+
+    /// A server that says these bytes in small pieces, whatever it hears.
+    struct Says(Vec<u8>, usize);
+
+    impl Conversation for Says {
+        fn send<'a>(&'a mut self, _: &'a [u8]) -> BoxFuture<'a, Result<(), TcpError>> {
+            Box::pin(std::future::ready(Ok(())))
+        }
+        fn receive(&mut self) -> BoxFuture<'_, Result<Vec<u8>, TcpError>> {
+            let end = (self.1 + 1000).min(self.0.len());
+            let piece = self.0[self.1..end].to_vec();
+            self.1 = end;
+            Box::pin(std::future::ready(Ok(piece)))
+        }
+    }
+
+    #[test]
+    fn answers_are_read_or_refused_however_spoiled() {
+        let packet = |id: i32, body: &str| {
+            let length = i32::try_from(body.len() + 10).unwrap();
+            [&length.to_le_bytes()[..], &id.to_le_bytes(), &0_i32.to_le_bytes(), body.as_bytes(), &[0, 0]].concat()
+        };
+        let one = [packet(2, "There are 0 of a max of 20 players online: "), packet(3, "Unknown request c8")].concat();
+        let many = [packet(2, &"x".repeat(4096)), packet(2, &"y".repeat(4096)), packet(2, "z"), packet(3, "")].concat();
+        crate::walks::feed(&[one, many], |bytes| {
+            let mut line = Line { conversation: Box::new(Says(bytes.to_vec(), 0)), held: Vec::new() };
+            let text = answer(&mut line, 2, "list").now_or_never().unwrap().map_err(|e| e.to_string())?;
+            assert!(text.len() <= 3 * bytes.len());
+            Ok(())
+        });
+    }
+}

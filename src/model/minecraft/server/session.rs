@@ -347,4 +347,14 @@ mod tests {
         }
         assert_eq!(message("[12:00:31] [Server thread/INFO]: <x> [a]: Saved the game"), "<x> [a]: Saved the game");
     }
+
+    #[test]
+    fn what_was_seen_is_read_however_spoiled() {
+        let text = format!("pane 0.0 40 sh\npane 1.0 50 a b\n{}{}listening\n", stat(40, "start (x) .sh", 40), stat(42, "java", 40));
+        crate::walks::feed(&[text], |bytes| {
+            let seen = Seen::read(&String::from_utf8_lossy(bytes));
+            let _ = (seen.jvm(), seen.idle(), seen.busy(), seen.only(40).programs());
+            Ok(())
+        });
+    }
 }

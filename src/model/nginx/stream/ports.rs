@@ -195,4 +195,25 @@ mod tests {
         assert_eq!(spoken(&sockets(table, |_| true)), "7777/tcp, 24454/udp");
         assert_eq!(spoken(&sockets(table, |inode| inode == "503")), "24454/udp");
     }
+
+    #[test]
+    fn ports_are_read_or_refused_however_spoiled() {
+        crate::walks::feed(&["25565:25565,24454:24454/udp", "7777:7777"], |bytes| {
+            parse(&String::from_utf8_lossy(bytes)).map(|ports| assert!(ports.len() <= MOST)).map_err(|failure| failure.message)
+        });
+    }
+
+    #[test]
+    fn configurations_and_tables_are_read_however_spoiled() {
+        let config = "# x\nstream {\n  server {\n    listen 7777 udp;\n    listen [::]:25565;\n    proxy_pass 10.0.0.7:7777;\n  }\n}\n";
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
+                     \x20  0: 0100007F:1E61 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 12345 1 0 100 0 0 10 0\n\
+                     \x20  1: 00000000:1E61 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 12346 2 0 0\n";
+        crate::walks::feed(&[config, table], |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            let found = listens(&text).len() + sockets(&text, |inode| inode.len() < 9).len();
+            assert!(found <= text.len());
+            Ok(())
+        });
+    }
 }

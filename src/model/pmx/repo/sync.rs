@@ -309,3 +309,18 @@ fn fits(entry: &Entry, there: &Seen) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_what_was_sent_lead_nowhere_else_however_spoiled() {
+        crate::walks::feed(&["Pmxfile.toml\0definitions/fleet.toml\0", "a/../../etc/passwd\0/etc/passwd\0./x\0"], |bytes| {
+            for path in paths(bytes) {
+                assert!(!path.starts_with('/') && path.split('/').all(|part| !matches!(part, "" | "." | "..")), "{path}");
+            }
+            Ok(())
+        });
+    }
+}

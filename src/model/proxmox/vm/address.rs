@@ -174,4 +174,18 @@ mod tests {
         }
         assert!(!agent_enabled(&json!({})));
     }
+
+    #[test]
+    fn agents_and_configurations_are_read_however_spoiled() {
+        let config = r#"{"net0":"virtio=BC:24:11:6D:CC:77,bridge=vmbr0","net1":"e1000,macaddr=BC:24:11:6D:CC:78","agent":"enabled=1,fstrim_cloned_disks=1"}"#;
+        let answer = r#"{"result":[{"name":"lo","ip-addresses":[{"ip-address":"127.0.0.1"}]},{"name":"eth0","hardware-address":"bc:24:11:6d:cc:77","ip-addresses":[{"ip-address":"10.0.0.107","prefix":24},{"ip-address":"fe80::1"}]}]}"#;
+        let good: Json = serde_json::from_str(config).unwrap();
+        crate::walks::feed(&[config, answer], move |bytes| {
+            let json: Json = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+            let _ = (agent_enabled(&json), cards(&json));
+            let address = choose(&json, &cards(&good));
+            assert!(!address.source.is_empty());
+            Ok(())
+        });
+    }
 }

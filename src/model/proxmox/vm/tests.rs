@@ -6,9 +6,10 @@ mod find;
 mod power;
 mod settings;
 
+use futures_util::FutureExt as _;
 use serde_json::{Value as Json, json};
 
-use crate::model::scene::RUN;
+use crate::model::scene::{RUN, Scene};
 use crate::value::Value;
 use crate::wire::scripted::ScriptedHttp;
 
@@ -119,4 +120,32 @@ pub fn known() -> Value {
 
 pub fn own_mark() -> String {
     format!("pmx-run={RUN}")
+}
+
+/// Calls `method` while everything that `line` asks for is answered with spoiled bytes, and the rest as it should be.
+fn spoiled(line: &'static str, seeds: &[Json], (method, arguments): (&'static str, Json)) {
+    let seeds: Vec<String> = seeds.iter().map(ToString::to_string).collect();
+    crate::walks::feed(&seeds, move |bytes| {
+        let good = one("running").config(config()).idle().always(&format!("GET {VM}/status/current"), 200, current("running"));
+        let good = good.always(&format!("GET {VM}/agent/network-get-interfaces"), 200, agent("10.0.0.107"));
+        let rights = data(json!({"/vms": {"VM.Audit": 1}}));
+        let good = good.always("GET /api2/json/access/permissions", 200, rights);
+        // The last is for what is asked about a VM or a node that only the spoiled answer knows.
+        let http =
+            ScriptedHttp::new().any_order().always(line, 200, bytes.to_vec()).followed_by(good).always("GET *", 200, data(json!({})));
+        let scene = Scene::http(http);
+        let called = scene.call("proxmox/vm", method, globals(), arguments.clone());
+        // A VM that is told to be on its way somewhere is waited for, with a deadline of its own.
+        called.now_or_never().map_or(Ok(()), |called| called.map(drop).map_err(|failure| failure.message))
+    });
+}
+
+#[test]
+fn answers_of_proxmox_are_read_or_refused_however_spoiled() {
+    let vms = data(json!([{"vmid": 107, "name": "calamity", "status": "running"}, {"vmid": "108", "name": "b", "status": "stopped"}]));
+    spoiled("GET /api2/json/nodes/pve/qemu", &[vms], ("sync", json!({})));
+    spoiled("GET /api2/json/nodes", &[data(json!([{"node": "pve", "status": "online"}]))], ("sync", json!({})));
+    spoiled("GET /api2/json/nodes/pve/qemu/107/config", &[data(config())], ("lookup", named()));
+    spoiled("GET /api2/json/nodes/pve/qemu/107/status/current", &[current("running"), current("stopped")], ("lookup", named()));
+    spoiled("GET /api2/json/nodes/pve/qemu/107/agent/network-get-interfaces", &[agent("10.0.0.107")], ("lookup", named()));
 }

@@ -140,3 +140,12 @@ async fn without_a_host_it_fails() {
         .unwrap_err();
     assert_eq!(failure.message, "thing: the VM is off, it has no address");
 }
+
+#[test]
+fn answers_are_read_or_passed_over_however_spoiled() {
+    crate::walks::feed(&[status("Running"), status("NeedsLogin")], |bytes| {
+        super::Status::read(&String::from_utf8_lossy(bytes))
+            .map(|status| assert!(!status.runs() || !status.expired))
+            .ok_or_else(|| "no status".to_owned())
+    });
+}

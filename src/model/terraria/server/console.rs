@@ -210,4 +210,17 @@ mod tests {
         assert_eq!(read(": playing\nError\n: kick\nUsage: kick <player>"), None);
         assert_eq!(read(": No players connected.\n: Usage: kick <player>"), Some(Players::default()));
     }
+
+    #[test]
+    fn screens_are_read_or_passed_over_however_spoiled() {
+        let screen = format!(
+            ": Keeb (10.0.0.9:51234)\nSa (b) le ([fd00::7]:1)\n2 players connected.\nPlayer limit: 8\nTerraria Server v1.4.4.9\n: {FENCE}\n"
+        );
+        crate::walks::feed(&[screen, format!("No players connected.\n{FENCE}\n")], |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            let players = read(&text).ok_or("no answer")?;
+            assert!(players.names.len() <= text.lines().count());
+            Ok(())
+        });
+    }
 }

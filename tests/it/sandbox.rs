@@ -252,11 +252,20 @@ impl Running<'_> {
     }
 
     /// Waits until it has said `text` on either stream.
+    ///
+    /// # Panics
+    /// When it has ended without, or the sandbox's deadline passes.
     #[track_caller]
     pub fn wait_for(&mut self, text: &str) -> &mut Self {
-        let (out, err) = (self.out.clone(), self.err.clone());
+        let mut ended = None;
         process::wait_until(&format!("`{}` says `{text}`", self.line), self.sandbox.deadline, || {
-            read(&out).contains(text) || read(&err).contains(text)
+            let told = read(&self.out).contains(text) || read(&self.err).contains(text);
+            if let Some(status) = ended.filter(|_| !told) {
+                panic!("`{}` has ended and never said `{text}`\n{}", self.line, self.ran(status));
+            }
+            // Asked before the next look: what it says last is seen.
+            ended = self.child.try_wait().expect("a child can be waited for");
+            told
         });
         self
     }
@@ -436,6 +445,13 @@ mod tests {
     fn a_deadline_ends_it_and_shows_what_was_said() {
         let sandbox = Sandbox::new().deadline(Duration::from_millis(300));
         sandbox.spawn("sh", &["-c", "echo half-way; sleep 60"], None).end();
+    }
+
+    #[test]
+    #[should_panic(expected = "has ended and never said `ready`")]
+    fn nobody_waits_for_the_words_of_a_command_that_has_ended() {
+        let sandbox = Sandbox::new();
+        sandbox.spawn("sh", &["-c", "echo half-way"], None).wait_for("half-way").wait_for("ready");
     }
 
     #[test]

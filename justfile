@@ -17,6 +17,7 @@ torture *ARGS:
     cargo test --locked --release -- --ignored {{ ARGS }}
     PMX_FLIPS=10000 PMX_TEARS=20000 PMX_KILLS=1000 cargo test --locked --release --lib -- flip_tests torn_tests kill_tests
     PMX_WALK=50 cargo test --locked --release --lib -- lease_model equal_tests past_tests spoiled
+    PMX_BOUNDS=10 cargo test --locked --release --test it bounds::
 
 # Everything that must hold before a change lands; installs what is missing.
 ci:

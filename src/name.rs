@@ -17,6 +17,9 @@ fn refuse(given: &str, wanted: &'static str) -> BadName {
     BadName { given: given.chars().take(200).collect(), wanted }
 }
 
+/// The longest name of a resource in bytes: that of the longest path on Linux, because a file is named by its path.
+const LONGEST: usize = 4096;
+
 /// The name of a resource: `definition/spec/instance`, for example `fleet/vm/allthemons`.
 ///
 /// Definition and spec hold no slash; the instance is anything non-empty without control characters, slashes and spaces included (`fleet/vm/VM 102`,
@@ -55,6 +58,9 @@ impl FromStr for ResourceName {
 
     fn from_str(text: &str) -> Result<Self, BadName> {
         let wanted = "a resource name: definition/spec/instance, such as fleet/vm/allthemons";
+        if text.len() > LONGEST {
+            return Err(refuse(text, "a resource name: it is longer than 4096 bytes"));
+        }
         let mut parts = text.splitn(3, '/');
         match (parts.next(), parts.next(), parts.next()) {
             (Some(def), Some(spec), Some(instance))
@@ -313,6 +319,9 @@ mod tests {
         for bad in ["", "fleet", "fleet/vm", "fleet/vm/", "/vm/x", "fleet//x", "fleet/vm/a\nb"] {
             assert!(bad.parse::<ResourceName>().is_err(), "{bad:?}");
         }
+        let named = |letters: usize| format!("a/b/{}", "x".repeat(letters)).parse::<ResourceName>();
+        assert!(named(LONGEST - 4).is_ok());
+        assert!(named(LONGEST - 3).unwrap_err().to_string().ends_with("xx` is not a resource name: it is longer than 4096 bytes"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub(crate) use spoiled::feed;
 use proptest::test_runner::{Config, RngSeed};
 
 /// `count` cases that are always the same, or, by `PMX_WALK`, a multiple of it that nobody has seen before. A case that fails is printed whole.
+#[expect(clippy::disallowed_methods, reason = "how far to walk, the environment says")]
 pub(crate) fn cases(count: u32) -> Config {
     let (cases, rng_seed) = match std::env::var("PMX_WALK").map(|text| text.parse::<u32>()) {
         Err(_) => (count, RngSeed::Fixed(0)),

@@ -79,7 +79,8 @@ fn short(value: &Value) -> String {
 /// `pmx show`.
 pub fn show(front: &Front, args: &ShowArgs, out: &mut Out) -> Result<Exit, Vec<Diagnostic>> {
     let mut store = store(front)?;
-    let shown = find(&mut *store, &args.resource)?;
+    let version = Wanted::parse(&args.resource)?.find(&mut *store)?;
+    let shown = history::shown(&mut *store, version).map_err(|e| history::trouble(&e))?;
     if out.json {
         out.json(&shown);
         return Ok(Exit::Done);
@@ -89,16 +90,13 @@ pub fn show(front: &Front, args: &ShowArgs, out: &mut Out) -> Result<Exit, Vec<D
     out.line(format!("run {}, step {}", shown.run, shown.step));
     out.line(format!("digest {}", shown.digest));
     out.line("");
-    match serde_json::to_string_pretty(&shown.attributes) {
-        Ok(text) => out.line(text),
-        Err(error) => out.say(format!("the attributes have no JSON form: {error}")),
-    }
+    out.pretty(&shown.attributes);
     Ok(Exit::Done)
 }
 
 fn find(store: &mut dyn Store, text: &str) -> Result<Shown, Vec<Diagnostic>> {
     let version = Wanted::parse(text)?.find(store)?;
-    history::shown(store, version).map_err(|e| history::trouble(&e))
+    history::outlined(store, version).map_err(|e| history::trouble(&e))
 }
 
 /// `pmx diff`.
@@ -109,7 +107,7 @@ pub fn diff(front: &Front, args: &DiffArgs, out: &mut Out) -> Result<Exit, Vec<D
         Some(text) => find(&mut *store, text)?,
         None => {
             let newest = Wanted { name: from.resource.clone(), which: Which::Head }.find(&mut *store)?;
-            history::shown(&mut *store, newest).map_err(|e| history::trouble(&e))?
+            history::outlined(&mut *store, newest).map_err(|e| history::trouble(&e))?
         }
     };
     let changes = history::differences(&from.attributes, &to.attributes);
@@ -134,7 +132,7 @@ pub fn ls(front: &Front, args: &LsArgs, out: &mut Out) -> Result<Exit, Vec<Diagn
     let width = chosen.iter().map(|version| version.resource.to_string().chars().count()).max().unwrap_or(0);
     let calls = chosen.iter().map(|version| version.made.call.chars().count()).max().unwrap_or(0);
     for version in chosen {
-        let shown = history::shown(&mut *store, version).map_err(|e| history::trouble(&e))?;
+        let shown = history::outlined(&mut *store, version).map_err(|e| history::trouble(&e))?;
         if out.json {
             out.json(&shown);
             continue;

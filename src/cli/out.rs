@@ -1,6 +1,6 @@
 //! Output: the two streams, what they can show, and lines that never fail halfway.
 
-use std::io::{IsTerminal, Write};
+use std::io::{BufWriter, IsTerminal, Write};
 
 use serde::Serialize;
 
@@ -40,10 +40,26 @@ impl Out {
 
     /// Writes one value as one line of JSON.
     pub fn json(&mut self, value: &impl Serialize) {
-        match serde_json::to_string(value) {
-            Ok(text) => self.line(text),
-            Err(error) => self.say(format!("this has no JSON form: {error}")),
+        self.stream(|out| serde_json::to_writer(out, value));
+    }
+
+    /// Writes one value as JSON that people read.
+    pub fn pretty(&mut self, value: &impl Serialize) {
+        self.stream(|out| serde_json::to_writer_pretty(out, value));
+    }
+
+    /// Writes JSON as it is made, so that a large value is not held twice.
+    fn stream(&mut self, write: impl FnOnce(&mut dyn Write) -> serde_json::Result<()>) {
+        if self.closed {
+            return;
         }
+        let mut out = BufWriter::new(std::io::stdout().lock());
+        if let Err(error) = write(&mut out)
+            && !error.is_io()
+        {
+            self.say(format!("this has no JSON form: {error}"));
+        }
+        self.closed = writeln!(out).and_then(|()| out.flush()).is_err();
     }
 
     /// Writes one line to standard error.

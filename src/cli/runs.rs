@@ -93,6 +93,9 @@ pub fn run(front: &Front, args: &RunArgs, out: &mut Out) -> Result<Exit, Vec<Dia
         if let Some(task) = &action.task {
             out.line(out.paint("2", format!("             task {task}")));
         }
+        if let Some(settled) = &action.settled {
+            out.line(format!("             settled by run {}: {}", settled.by.short(), settled.found));
+        }
     }
     if matches!(row.state, RunState::Interrupted | RunState::Failed | RunState::Cancelled) {
         let profile = front.profile.as_ref().map(|name| format!("--profile {name} ")).unwrap_or_default();

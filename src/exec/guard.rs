@@ -80,12 +80,12 @@ async fn asked(engine: &Arc<Engine>, question: &Question) -> Result<bool, Failur
 async fn known(engine: &Arc<Engine>, name: &ResourceName) -> Result<Value, Failure> {
     let head = engine.view.head(name).await.map_err(|e| Failure::bug(e.to_string()))?;
     if let Some(held) = head {
-        return Ok(held.attributes);
+        return Ok(Arc::unwrap_or_clone(held.attributes));
     }
     if !engine.planner.observable(name) {
         return Err(Failure::refused(format!("no version of {name} is known, so nothing proves which machine is meant")));
     }
-    engine.refresher.current(name, &|_| true).await.map(|held| held.attributes)
+    engine.refresher.current(name, &|_| true).await.map(|held| Arc::unwrap_or_clone(held.attributes))
 }
 
 /// Whether this very run created the resource: one of its versions was written here by a method that is no observation of it.

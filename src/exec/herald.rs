@@ -113,15 +113,15 @@ impl Herald {
         Stamped { at: self.clock.now(), event: self.clean(event) }
     }
 
-    /// `text` without any secret.
+    /// `text` without any secret, and no longer than anybody reads.
     pub fn redacted(&self, text: &str) -> String {
-        self.redactor.clean(text)
+        brief(tame(self.redactor.clean(text)))
     }
 
     fn clean(&self, event: Event) -> Event {
-        let clean = |text: String| self.redactor.clean(&text);
+        let clean = |text: String| self.redacted(&text);
         match event {
-            Event::Output { step, stream, line } => Event::Output { step, stream, line: clean(line) },
+            Event::Output { step, stream, line } => Event::Output { step, stream, line: tame(self.redactor.clean(&line)) },
             Event::Warning { step, message } => Event::Warning { step, message: clean(message) },
             Event::Phase { step, phase, deadline } => Event::Phase { step, phase: clean(phase), deadline },
             Event::Task { step, id } => Event::Task { step, id: clean(id) },
@@ -136,7 +136,47 @@ impl Herald {
     }
 }
 
+/// The longest sentence that is told and kept, in bytes: one that quotes an argument may be as long as that.
+const SENTENCE: usize = 4096;
+
+/// A text that is no command to a terminal: whoever names a player or a file may put one into it.
+fn tame(text: String) -> String {
+    let wild = |letter: char| letter.is_control() && !matches!(letter, '\n' | '\t');
+    if text.contains(wild) { text.replace(wild, "\u{fffd}") } else { text }
+}
+
+/// A long text without its middle. To be done last: half a secret would not be known as one.
+fn brief(text: String) -> String {
+    if text.len() <= SENTENCE {
+        return text;
+    }
+    let (head, tail) = (text.floor_char_boundary(SENTENCE / 2), text.ceil_char_boundary(text.len() - SENTENCE / 4));
+    format!("{} … ({} bytes are left out) … {}", &text[..head], tail - head, &text[tail..])
+}
+
 /// Output lines are kept as the action's log; phases and transfers are for people who watch.
 const fn journaled(event: &Event) -> bool {
     !matches!(event, Event::Output { .. } | Event::Phase { .. } | Event::Transfer { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_is_told_steers_a_terminal() {
+        assert_eq!(
+            tame("Steve\x1b]0;title\x07\u{9b}2J\r\n\tjoined".to_owned()),
+            "Steve\u{fffd}]0;title\u{fffd}\u{fffd}2J\u{fffd}\n\tjoined"
+        );
+        assert_eq!(tame("é…\n\t ok".to_owned()), "é…\n\t ok");
+    }
+
+    #[test]
+    fn a_long_sentence_keeps_its_beginning_and_its_end() {
+        assert_eq!(brief("x".repeat(SENTENCE)), "x".repeat(SENTENCE));
+        let told = brief(format!("a{}z", "é".repeat(SENTENCE)));
+        assert!(told.starts_with("aé") && told.ends_with("éz") && told.contains(" bytes are left out) … "), "{told}");
+        assert!(told.len() < SENTENCE, "{}", told.len());
+    }
 }

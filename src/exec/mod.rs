@@ -15,6 +15,7 @@ pub mod herald;
 pub mod keep;
 pub mod keeper;
 pub mod lease;
+pub mod outline;
 pub mod past;
 pub mod queue;
 pub mod refresh;

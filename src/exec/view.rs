@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
+
 use crate::digest::Digest;
 use crate::exec::keeper::Keeper;
+use crate::exec::outline::Outline;
 use crate::name::ResourceName;
 use crate::secret::{Origin, Redactor, Sealer, Secret};
 use crate::store::Store;
@@ -26,8 +29,8 @@ pub struct View {
 pub struct Held {
     /// The version.
     pub version: Version,
-    /// Its attributes, secrets opened.
-    pub attributes: Value,
+    /// Its attributes, secrets opened; shared by all that read them.
+    pub attributes: Arc<Value>,
 }
 
 /// Attributes ready for the store.
@@ -79,21 +82,30 @@ impl View {
 fn open_head(store: &mut dyn Store, sealer: &dyn Sealer, redactor: &Redactor, name: &ResourceName) -> Result<Option<Held>, StoreError> {
     let Some(version) = store.head(name)? else { return Ok(None) };
     let attributes = attributes(store, Some((sealer, redactor)), &version)?;
-    Ok(Some(Held { version, attributes }))
+    Ok(Some(Held { version, attributes: Arc::new(attributes) }))
 }
 
 /// The attributes of a version. Without a sealer secrets stay closed: they come back as secrets whose text is their marker, for commands that only show.
 pub fn attributes(store: &mut dyn Store, key: Option<(&dyn Sealer, &Redactor)>, version: &Version) -> Result<Value, StoreError> {
+    let value: Value = content(store, version)?;
+    Opener { store, key, name: &version.resource, field: String::new() }.open(value)
+}
+
+/// The same for commands that show what changed: secrets closed, long texts cut.
+pub fn outline(store: &mut dyn Store, version: &Version) -> Result<Value, StoreError> {
+    let Outline(value) = content(store, version)?;
+    Opener { store, key: None, name: &version.resource, field: String::new() }.open(value)
+}
+
+/// Reads the blob of a version; its bytes are gone on return.
+fn content<T: DeserializeOwned>(store: &mut dyn Store, version: &Version) -> Result<T, StoreError> {
     let what = || format!("the content of {} version {}", version.resource, version.number);
     let Some(bytes) = store.blob(&version.content)? else {
         let why = format!("blob {} is not in the store", version.content);
         let dropped = store.dropped(&version.content)?;
         return Err(if dropped { StoreError::Dropped { what: what() } } else { StoreError::Damaged { what: what(), why } });
     };
-    let json: serde_json::Value =
-        serde_json::from_slice(&bytes).map_err(|e| StoreError::Damaged { what: what(), why: format!("it is not JSON: {e}") })?;
-    let mut opener = Opener { store, key, name: &version.resource, field: String::new() };
-    opener.open(Value::from(json))
+    serde_json::from_slice(&bytes).map_err(|e| StoreError::Damaged { what: what(), why: format!("it is not JSON: {e}") })
 }
 
 struct Opener<'a> {

@@ -312,8 +312,9 @@ impl Files for Faulty {
 }
 
 /// What becomes of the bytes of a file that was not synced.
-const FATES: [fn(&[u8]) -> Vec<u8>; 4] =
-    [|_| Vec::new(), |bytes| bytes[..bytes.len() / 2].to_vec(), |bytes| vec![0; bytes.len()], <[u8]>::to_vec];
+type Fate = fn(&[u8]) -> Vec<u8>;
+
+const FATES: [Fate; 4] = [|_| Vec::new(), |bytes| bytes[..bytes.len() / 2].to_vec(), |bytes| vec![0; bytes.len()], <[u8]>::to_vec];
 
 impl Cut {
     /// Everything that may be left if the power goes now.
@@ -348,7 +349,7 @@ impl Cut {
         self.laid(&BTreeSet::new(), FATES[0])
     }
 
-    fn laid(&self, kept: &BTreeSet<(usize, usize)>, fate: fn(&[u8]) -> Vec<u8>) -> Left {
+    fn laid(&self, kept: &BTreeSet<(usize, usize)>, fate: Fate) -> Left {
         let mut left = Left::default();
         let mut open = vec![(PathBuf::new(), 0)];
         while let Some((path, at)) = open.pop() {

@@ -127,7 +127,7 @@ pub trait Scope {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Seen {
     /// Its attributes, secrets as `Value::Secret`.
-    pub attributes: Value,
+    pub attributes: Arc<Value>,
     /// Its number in the chain.
     pub version: u64,
     /// When it was written.

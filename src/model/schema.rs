@@ -49,8 +49,19 @@ fn of(schema: &Json) -> Type {
         secret: flag("x-pmx-secret"),
         credential: flag("x-pmx-credential"),
         min: number("minimum"),
-        max: number("maximum"),
+        max: number("maximum").or_else(|| schema.get("format").and_then(Json::as_str).and_then(widest)),
         pattern: text("pattern"),
+    }
+}
+
+/// The largest number that the Rust type holds, where a text or a JSON number may be larger: those are refused by the checker, not by serde.
+fn widest(format: &str) -> Option<f64> {
+    match format {
+        "uint8" => Some(f64::from(u8::MAX)),
+        "uint16" => Some(f64::from(u16::MAX)),
+        "uint32" => Some(f64::from(u32::MAX)),
+        "int32" => Some(f64::from(i32::MAX)),
+        _ => None,
     }
 }
 
@@ -131,6 +142,7 @@ mod tests {
         let shown = |name: &str| fields[name].ty.to_string();
         assert_eq!((fields["vmName"].required, fields["vmName"].doc.as_str()), (true, "Which VM."));
         assert_eq!((fields["memory"].default.clone(), fields["memory"].ty.min), (Some(Value::Int(2048)), Some(16.0)));
+        assert_eq!(fields["memory"].ty.max, Some(4_294_967_295.0), "what serde could not read is no argument");
         assert_eq!((shown("mode"), shown("boot")), ("one of shutdown, stop".into(), "one of shutdown, stop or null".into()));
         assert_eq!((shown("ticket"), fields["ticket"].ty.credential), ("secret string or null".into(), true));
         assert_eq!((shown("password"), fields["password"].ty.credential), ("secret string".into(), false));

@@ -103,7 +103,11 @@ fn type_page(row: &TypeRow, definition: Option<&str>) -> Page {
     for method in row.methods {
         let _ = writeln!(text, "  {:<20} {:<9} {}", method.name, method.effect.to_string(), first_sentence(method.doc));
     }
-    let _ = writeln!(text, "\nEach is described below, with what it takes, writes and waits for.\n");
+    let _ = writeln!(
+        text,
+        "\nEach is described below, with what it takes, writes and waits for. On the command line an argument is `-i NAME=VALUE`, a list or map"
+    );
+    let _ = writeln!(text, "in JSON: `-i 'ports=[\"8080:80\"]'`.\n");
     fields(&mut text, "Global arguments", &(row.globals)());
     text.push_str("## Resources\n\n");
     for spec in row.specs {
@@ -129,7 +133,10 @@ fn resource_text(text: &mut String, row: &TypeRow, spec: &SpecRow) {
     if let Some(observer) = spec.observer {
         let _ = writeln!(text, "  read again   by {}, when a step reads it and nothing before has written it", observer.one);
     }
-    let trust = spec.trust.map_or_else(|| "for ever".to_owned(), |window| format!("for {}", Lasting::limit(window.as_secs())));
+    let trust = match spec.trust {
+        None => "for ever: a step that reads it gets what was written last".to_owned(),
+        Some(window) => format!("for {}: a step that reads it later has it read again first", Lasting::limit(window.as_secs())),
+    };
     let _ = writeln!(text, "  trusted      {trust}\n");
     list(text, &(spec.attributes)(), Kept::Attributes);
 }
@@ -137,7 +144,26 @@ fn resource_text(text: &mut String, row: &TypeRow, spec: &SpecRow) {
 fn method_page(row: &TypeRow, method: &MethodRow, definition: Option<&str>) -> Page {
     let mut text = String::new();
     method_text(&mut text, method, definition, &format!("# {}.", row.name));
-    Page { text, json: method_json(method) }
+    if let Some(step) = example(row, method) {
+        let step = definition.map_or_else(|| step.clone(), |name| called_by(&step, name));
+        let _ = writeln!(text, "As a step of a workflow:\n\n```toml\n{step}\n```");
+    }
+    Page { text, json: method_json(row, method) }
+}
+
+/// The step that calls the method in the example on its type's page.
+fn example(row: &TypeRow, method: &MethodRow) -> Option<String> {
+    let steps = row.doc.split("```").find(|part| part.starts_with("toml\n[[step]]"))?;
+    let calls = |step: &&str| step.lines().any(|line| line.starts_with("call = ") && line.contains(&format!(".{}\"", method.name)));
+    steps.split("[[step]]").find(calls).map(|step| format!("[[step]]{}", step.trim_end()))
+}
+
+/// The same step as a call of another definition.
+fn called_by(step: &str, definition: &str) -> String {
+    match step.split_once("call = \"").and_then(|(before, rest)| Some((before, rest.split_once('.')?.1))) {
+        Some((before, method)) => format!("{before}call = \"{definition}.{method}"),
+        None => step.to_owned(),
+    }
 }
 
 fn method_text(text: &mut String, method: &MethodRow, definition: Option<&str>, heading: &str) {
@@ -183,7 +209,7 @@ fn place(at: At) -> String {
     match at {
         At::Host(argument) => format!("the host that `{argument}` names"),
         At::Machine(writes) => format!("the machine behind {}", instance(&writes)),
-        At::File(_, path) => format!("the file that `{path}` names on it"),
+        At::File(host, path) => format!("the file that `{path}` names on the host that `{host}` names"),
     }
 }
 
@@ -227,7 +253,8 @@ fn note(field: &Field, kept: Kept) -> String {
 
 /// What a type's words leave out: the numbers that fit, the texts that fit.
 fn bounds(ty: &Type) -> String {
-    let range = match (ty.min, ty.max) {
+    // What only the width of a number forbids is no news to anybody.
+    let range = match (ty.min, ty.max.filter(|max| *max < f64::from(i32::MAX))) {
         (Some(min), Some(max)) => format!(", {min} to {max}"),
         (Some(min), None) => format!(", {min} or more"),
         (None, Some(max)) => format!(", {max} or less"),
@@ -256,7 +283,7 @@ fn wrap(text: &mut String, doc: &str) {
 }
 
 fn type_json(row: &TypeRow) -> Json {
-    let methods = row.methods.iter().map(|method| (method.name.to_owned(), method_json(method))).collect::<JsonMap<_, _>>();
+    let methods = row.methods.iter().map(|method| (method.name.to_owned(), method_json(row, method))).collect::<JsonMap<_, _>>();
     let specs = row.specs.iter().map(|spec| (spec.name.to_owned(), object_schema(&(spec.attributes)()))).collect::<JsonMap<_, _>>();
     json!({
         "type": row.name, "revision": row.revision, "doc": row.doc,
@@ -264,12 +291,12 @@ fn type_json(row: &TypeRow) -> Json {
     })
 }
 
-fn method_json(method: &MethodRow) -> Json {
+fn method_json(row: &TypeRow, method: &MethodRow) -> Json {
     json!({
         "method": method.name, "doc": method.doc, "effect": method.effect.to_string(),
         "arguments": object_schema(&(method.arguments)()),
         "writes": method.writes.iter().map(|writes| writes.spec).collect::<Vec<_>>(),
-        "phases": method.phases.iter().map(phase_json).collect::<Vec<_>>(),
+        "phases": method.phases.iter().map(phase_json).collect::<Vec<_>>(), "example": example(row, method),
     })
 }
 

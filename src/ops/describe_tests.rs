@@ -95,7 +95,7 @@ fn the_page_of_one_method_reads_well() {
       called   pmx build shell.writeFile -i content=… -i dest=…
       effect   converge: makes it so, does nothing when it is so
       writes   file/{dest}
-      acts at  the host that `host` names, the file that `dest` names on it
+      acts at  the host that `host` names, the file that `dest` names on the host that `host` names
       waits    for the transfer, at most 30 min
 
       content: secret string (required)
@@ -104,5 +104,26 @@ fn the_page_of_one_method_reads_well() {
           The remote path; a leading `~/` is the user's home. Directories are made.
       mode: string, matching `^0?[0-7]{3,4}$` = "0600"
           Permission bits in octal.
+
+    As a step of a workflow:
+
+    ```toml
+    [[step]]
+    name = "settings"
+    call = "shell.writeFile"
+    with = { vmName = "web", dest = "/etc/web.conf", content = "port = 80", mode = "0644" }
+    ```
     "#);
+}
+
+#[test]
+fn every_method_has_an_example_step_that_any_definition_can_make() {
+    for row in registry::types() {
+        for method in row.methods {
+            let step = example(row, method).unwrap_or_else(|| panic!("{}.{} has no example", row.name, method.name));
+            let own = called_by(&step, "mine");
+            assert!(own.contains(&format!("\ncall = \"mine.{}\"", method.name)), "{own}");
+            assert_eq!(method_json(row, method)["example"], step.as_str());
+        }
+    }
 }

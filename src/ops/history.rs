@@ -74,15 +74,21 @@ fn typed_version(text: &str) -> Option<(&str, &str)> {
     text.rsplit_once('@').filter(|(name, which)| name.parse::<ResourceName>().is_ok() && !which.is_empty())
 }
 
-/// Reads the attributes of a version.
+/// Reads the attributes of a version, whole.
 pub fn shown(store: &mut dyn Store, version: Version) -> Result<Shown, StoreError> {
     let attributes = view::attributes(store, None, &version)?;
     Ok(told_with(version, attributes, false))
 }
 
+/// The same with long texts cut, for what compares or lists.
+pub fn outlined(store: &mut dyn Store, version: Version) -> Result<Shown, StoreError> {
+    let attributes = view::outline(store, &version)?;
+    Ok(told_with(version, attributes, false))
+}
+
 /// The same for a list, which goes on where attributes were dropped.
 pub fn listed(store: &mut dyn Store, version: Version) -> Result<Shown, StoreError> {
-    match view::attributes(store, None, &version) {
+    match view::outline(store, &version) {
         Ok(attributes) => Ok(told_with(version, attributes, false)),
         Err(StoreError::Dropped { .. }) => Ok(told_with(version, Value::Null, true)),
         Err(other) => Err(other),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::event::{Ending, Event, Stamped, Time};
-use crate::name::Actor;
+use crate::name::{Actor, RunId};
 use crate::ops::history::trouble;
 use crate::source::Diagnostic;
 use crate::store::Store;
@@ -71,6 +71,17 @@ pub struct Unfinished {
     pub began: Time,
     /// The remote task that it last began, a UPID.
     pub task: Option<String>,
+    /// How another run settled it, if one did.
+    pub settled: Option<Settled>,
+}
+
+/// What became of an action whose run died in the middle of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Settled {
+    /// The run that looked.
+    pub by: RunId,
+    /// What it found.
+    pub found: String,
 }
 
 /// A run that was gone on with.
@@ -153,10 +164,14 @@ pub fn unfinished(journal: &[Stamped]) -> Vec<Unfinished> {
             Event::ActionStarted { step, call, .. } => {
                 // Begun again: its process had died, and the run was resumed.
                 open.retain(|action| action.step != *step);
-                open.push(Unfinished { step: step.clone(), call: call.clone(), began: line.at, task: None });
+                open.push(Unfinished { step: step.clone(), call: call.clone(), began: line.at, task: None, settled: None });
             }
             Event::Task { step, id } => {
                 open.iter_mut().filter(|action| action.step == *step).for_each(|action| action.task = Some(id.clone()));
+            }
+            Event::Settled { step, by, found } => {
+                let settled = Settled { by: by.clone(), found: found.clone() };
+                open.iter_mut().filter(|action| action.step == *step).for_each(|action| action.settled = Some(settled.clone()));
             }
             Event::ActionFinished { step, .. } => open.retain(|action| action.step != *step),
             _ => {}

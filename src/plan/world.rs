@@ -241,7 +241,7 @@ struct Eyes<'w> {
 fn seen(version: &[(String, Value)]) -> Option<Seen> {
     let (_, attributes) = version.last()?;
     let run: RunId = "0".repeat(32).parse().unwrap();
-    Some(Seen { attributes: attributes.clone(), version: version.len() as u64, at: Time(0), run })
+    Some(Seen { attributes: attributes.clone().into(), version: version.len() as u64, at: Time(0), run })
 }
 
 fn absent(what: &str) -> Absent {

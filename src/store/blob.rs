@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "owns the files below objects/")]
 
 use std::fs;
-use std::io::{ErrorKind, Read};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -106,9 +106,7 @@ impl Objects {
             Err(e) => return Err(io(format!("read the blob {}", path.display()), &e)),
         };
         let damaged = |why: String| StoreError::Damaged { what: format!("blob {digest} ({})", path.display()), why };
-        let mut bytes = Vec::new();
-        let unfolded = zstd::stream::read::Decoder::new(file).and_then(|d| d.take(LARGEST as u64 + 1).read_to_end(&mut bytes));
-        unfolded.map_err(|e| match e.raw_os_error() {
+        let bytes = unfold(file).map_err(|e| match e.raw_os_error() {
             Some(_) => io(format!("read the blob {}", path.display()), &e),
             None => damaged(format!("it is no whole zstd frame: {e}")),
         })?;
@@ -129,6 +127,16 @@ impl Objects {
         names.sort_unstable();
         Ok(names)
     }
+}
+
+/// The plain bytes of a frame, at most one more than [`LARGEST`].
+fn unfold(file: impl Read) -> std::io::Result<Vec<u8>> {
+    let mut file = BufReader::new(file);
+    // The frame says how long it is: room made at once is not made twice over.
+    let said = zstd::zstd_safe::get_frame_content_size(file.fill_buf()?).ok().flatten().unwrap_or(0);
+    let mut bytes = Vec::with_capacity(usize::try_from(said).unwrap_or(0).min(LARGEST));
+    zstd::stream::read::Decoder::with_buffer(file)?.take(LARGEST as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The names inside a directory, in order, without drafts; a missing directory is an empty one.

@@ -162,7 +162,7 @@ impl Copy<'_> {
         let damages = verify(&mut store);
         assert!(damages.is_empty(), "{place}: {damages:?}");
         // And it works on.
-        if held % 8 == 0 {
+        if held.is_multiple_of(8) {
             append(&mut store, "fleet/vm/a", b"after", 2);
             assert_eq!(verify(&mut store), [], "{place}");
         }

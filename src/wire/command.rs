@@ -2,11 +2,27 @@
 
 use std::fmt;
 
-/// A word that cannot be sent to a shell.
+/// The longest command in bytes. Linux starts no program with a single argument of 128 KiB or more, which is how sshd hands a command to the user's shell,
+/// and some servers end the whole connection over one; the rest is for what goes around a command.
+const LONGEST: usize = 120 << 10;
+
+/// Words that cannot be sent to a shell.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
-#[error("`{shown}` cannot be an argument of a remote command: it holds a NUL byte")]
-pub struct BadWord {
-    shown: String,
+pub enum BadWord {
+    /// One that no argument can hold.
+    #[error("`{shown}` cannot be an argument of a remote command: it holds a NUL byte")]
+    Nul {
+        /// Its beginning.
+        shown: String,
+    },
+    /// All of them together.
+    #[error("the command `{shown}…` is {bytes} bytes long: a remote command is {LONGEST} at most")]
+    Long {
+        /// Its beginning.
+        shown: String,
+        /// Its length.
+        bytes: usize,
+    },
 }
 
 /// A command for a remote POSIX shell: every argument arrives byte for byte as given, whatever it holds.
@@ -64,6 +80,12 @@ impl Command {
 
     /// The text for `sh`: `cd ~/'game' && exec env K='v' docker 'compose' …`. Words of harmless characters stay bare so that logs are readable.
     pub fn render(&self) -> Result<String, BadWord> {
+        let text = self.text()?;
+        let bytes = text.len();
+        if bytes > LONGEST { Err(BadWord::Long { shown: shown(text.trim_start_matches("exec ")), bytes }) } else { Ok(text) }
+    }
+
+    fn text(&self) -> Result<String, BadWord> {
         let mut text = String::new();
         if let Some(dir) = &self.dir {
             text.push_str(&format!("cd {} && ", quote_path(dir)?));
@@ -97,7 +119,12 @@ impl fmt::Display for Command {
 }
 
 fn check(word: &str) -> Result<(), BadWord> {
-    if word.contains('\0') { Err(BadWord { shown: word.replace('\0', "\\0") }) } else { Ok(()) }
+    if word.contains('\0') { Err(BadWord::Nul { shown: shown(&word.replace('\0', "\\0")) }) } else { Ok(()) }
+}
+
+/// As much of a text as tells which it is.
+fn shown(text: &str) -> String {
+    text.chars().take(80).collect()
 }
 
 /// One word, quoted for a POSIX shell.
@@ -177,6 +204,16 @@ mod tests {
         let command = Command::new("docker").args(["exec", "a b", "it's", "$(reboot)", "", "-x=1"]).in_dir("~/my game/");
         assert_eq!(command.render().unwrap(), r"cd ~/'my game/' && exec docker exec 'a b' 'it'\''s' '$(reboot)' '' '-x=1'");
         assert!(Command::new("a\0b").render().is_err());
+    }
+
+    #[test]
+    fn a_command_that_no_host_would_start_is_not_sent() {
+        let echo = |letters: usize| Command::new("echo").arg("x".repeat(letters));
+        assert_eq!(shell(&echo(LONGEST - 10), "/").len(), LONGEST - 9);
+        let told = echo(LONGEST - 9).render().unwrap_err().to_string();
+        let expected = format!("the command `echo {}…` is 122881 bytes long: a remote command is 122880 at most", "x".repeat(75));
+        assert_eq!(told, expected);
+        assert_eq!(echo(1 << 20).to_string().len(), expected.len() + 3);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Bad input, argument by argument as the registry lists them: a new method is covered before anybody thinks of it.
 
+mod hostile;
 mod wrong;
 
 use pmx::lang::types::{Field, Kind, Type};
@@ -27,7 +28,8 @@ fn good(name: &str, field: &Field) -> String {
         ("remoteDir", "\"/root/copy\""),
         ("command", "\"true\""),
         ("seconds", "0"),
-        ("timeout", "3"),
+        ("timeout", "1"),
+        ("config", "{ onboot = true }"),
     ];
     if let Some((_, text)) = known.iter().find(|(known, _)| *known == name) {
         return (*text).to_owned();

@@ -124,3 +124,22 @@ fn a_command_that_outlived_its_run_is_waited_for() {
     resumed.end().exits(0);
     assert_eq!(log(), "begun\nended\nbegun\nended\n");
 }
+
+#[test]
+fn a_command_that_outlived_its_run_is_waited_for_by_another_run_too() {
+    let Some(sshd) = Sshd::start() else { return };
+    let sandbox = project(&sshd);
+    let command = "command=echo begun >>log; echo shown; while [ ! -e go ]; do sleep 0.05; done; echo ended >>log";
+    let mut running = sandbox.start(&["build", "testVmSsh.exec", "-v", "-i", command]);
+    running.wait_for("shown").kill();
+    assert_eq!(running.end().status.code(), None);
+    let dead = sandbox.pmx(&["runs", "-n", "1", "--json"]).exits(0).lines()[0]["id"].as_str().expect("a run has an id").to_owned();
+    let mut heir = sandbox.start(&["build", "testVmSsh.exec", "-i", "command=echo heir >>log"]);
+    heir.wait_for("waiting for a command of the interrupted run");
+    let log = || std::fs::read_to_string(sshd.home().join("log")).unwrap_or_default();
+    assert_eq!(log(), "begun\n", "nobody acts on the host before it has ended");
+    std::fs::write(sshd.home().join("go"), "").expect("a file can be written");
+    heir.end().exits(0).says("died during testVmSsh.exec: nothing of it runs any more");
+    assert_eq!(log(), "begun\nended\nheir\n");
+    sandbox.pmx(&["run", &dead]).exits(0).says("settled by run").says("nothing of it runs any more");
+}

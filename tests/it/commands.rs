@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use pmx::model::registry;
 use serde_json::Value as Json;
 
 use super::fleet::{CALAMITY, Fleet};
@@ -357,4 +358,21 @@ fn events_are_lines_of_json_that_tell_the_whole_run() {
     assert_eq!(events[events.len() - 1]["summary"]["done"], 5);
     let refused = fleet.build(&["delete-vm", "-i", "vmName=gold-image", "--json"]).exits(3).lines();
     assert_eq!(refused[refused.len() - 1]["fault"], "refused");
+}
+
+#[test]
+fn every_example_on_every_page_passes_the_check() {
+    for row in registry::types() {
+        let page = Sandbox::new().pmx(&["describe", row.name]).exits(0).stdout;
+        let fences: Vec<&str> = page.split("```").filter_map(|part| part.strip_prefix("toml\n")).collect();
+        let [definition, steps] = fences[..] else { panic!("a definition and its calls, and nothing else:\n{page}") };
+        let name = steps.split("call = \"").nth(1).and_then(|rest| rest.split('.').next()).unwrap_or_else(|| panic!("{steps}"));
+        for method in row.methods {
+            assert!(steps.contains(&format!("call = \"{name}.{}\"", method.name)), "{} calls no {}\n{steps}", row.name, method.name);
+        }
+        let sandbox = Sandbox::own().file(&format!("definitions/{name}.toml"), definition).file("workflows/example.toml", steps);
+        sandbox.pmx(&["check"]).exits(0);
+        // What is valid can be planned as well: names, reads and orders hold.
+        sandbox.pmx(&["plan", "example"]).exits(0);
+    }
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests own files, processes, the environment and the clock of their sandbox")]
 
 mod bad_input;
+mod bounds;
 mod canary;
 mod cancel;
 mod care;

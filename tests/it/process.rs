@@ -50,6 +50,19 @@ pub fn marked(variable: &str) -> Vec<u32> {
     parents().into_keys().filter(has).collect()
 }
 
+/// The most memory that a process ever had resident, in bytes; `None` when it is gone.
+pub fn most_resident(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib << 10)
+}
+
+/// The bytes that a process has read so far, from files, pipes and sockets; `None` when it is gone.
+pub fn bytes_read(pid: u32) -> Option<u64> {
+    let counts = std::fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
+    counts.lines().find_map(|line| line.strip_prefix("rchar: "))?.parse().ok()
+}
+
 fn parents() -> BTreeMap<u32, u32> {
     let entries = std::fs::read_dir("/proc").map(|entries| entries.flatten().collect::<Vec<_>>()).unwrap_or_default();
     let pids = entries.into_iter().filter_map(|entry| entry.file_name().to_string_lossy().parse::<u32>().ok());

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use pmx::lab::control::Tinker;
 use pmx::lab::world::Phase;
+use pmx::store::Store as _;
+use pmx::store::dir::DirStore;
 use serde_json::Value;
 
 use super::fleet::{CALAMITY, Fleet, effects};
@@ -152,6 +154,56 @@ fn a_task_that_still_runs_is_waited_for_and_no_second_one_is_begun() {
         "done",
         "what the task did, the action did"
     );
+}
+
+#[test]
+fn another_run_waits_for_what_a_dead_one_left_and_tells_both_stories() {
+    let fleet = Fleet::up();
+    let (dead, task) = stop_left_behind(&fleet);
+    let mut heir = fleet.start(&["build", "fleet.start", "-i", "vmName=VM 102"]);
+    heir.wait_for("attached to qmshutdown of 102");
+    assert_eq!(
+        effects(&fleet.requests()).iter().filter(|effect| effect.contains("/status/")).count(),
+        1,
+        "only the shutdown of the dead run"
+    );
+    fleet.tinker(102, Tinker::PowerOff);
+    let ran = heir.end().exits(0);
+    let said = ran.says("died during fleet.stop: nothing of it runs any more; looked at fleet/vm/VM 102");
+    assert_eq!(fleet.vm(102).phase == Phase::Off, false, "it was started after the shutdown had ended: {said}");
+    let (_, story) = newest(&fleet);
+    let heir = story["id"].as_str().expect("a run has an id");
+    let story = fleet.pmx(&["run", &dead, "--json"]).exits(0).json();
+    let settled = events(&story, "settled");
+    assert_eq!(settled.len(), 1, "{story}");
+    assert_eq!((settled[0]["step"].as_str(), settled[0]["by"].as_str()), (Some("fleet.stop"), Some(heir)));
+    fleet.pmx(&["run", &dead]).exits(0).says("settled by run").says("nothing of it runs any more; looked at fleet/vm/VM 102");
+    // Gone on with later, it has still to stop the VM, which runs again.
+    let ran = fleet.build(&["--resume", &dead]).exits(0).says(&task);
+    assert_eq!(fleet.vm(102).phase, Phase::Off, "{ran}");
+    fleet.pmx(&["fsck"]).exits(0);
+}
+
+#[test]
+fn a_run_of_another_revision_is_not_gone_on_with() {
+    let fleet = Fleet::up();
+    assert!(killed(&fleet, &["stop-calamity"], 3), "it was too fast to be killed");
+    let (id, _) = newest(&fleet);
+    let mut store = DirStore::open(&fleet.store()).expect("the store can be opened").expect("there is one");
+    let mut row = store.find_runs(&id).expect("runs can be read").remove(0);
+    let blob = store.blob(&row.graph).expect("a blob can be read").expect("the graph is kept");
+    let mut graph: Value = serde_json::from_slice(&blob).expect("the graph is JSON");
+    // As another pmx would have begun it.
+    assert!(graph["recipe"]["types"]["proxmox/vm"].is_u64(), "{graph}");
+    graph["recipe"]["types"]["proxmox/vm"] = Value::from(99);
+    row.id = format!("{:032x}", 0xbeef).parse().expect("the id of a run");
+    row.graph = store.put_blob(graph.to_string().as_bytes()).expect("a blob can be written");
+    store.begin_run(row).expect("a run can be begun");
+    drop(store);
+    fleet.requests();
+    let ran = fleet.build(&["--resume", "beef"]).exits(3);
+    ran.says("cannot be resumed: proxmox/vm had revision 99 when it began and has 1 now").says("begin anew: `pmx build stop-calamity`");
+    assert_eq!(fleet.requests(), [], "nobody was asked for anything");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::normal::normal;
@@ -252,13 +252,46 @@ impl Running<'_> {
     }
 
     /// Waits until it has said `text` on either stream.
+    ///
+    /// # Panics
+    /// When it has ended without, or the sandbox's deadline passes.
     #[track_caller]
     pub fn wait_for(&mut self, text: &str) -> &mut Self {
-        let (out, err) = (self.out.clone(), self.err.clone());
+        let mut ended = None;
         process::wait_until(&format!("`{}` says `{text}`", self.line), self.sandbox.deadline, || {
-            read(&out).contains(text) || read(&err).contains(text)
+            let told = read(&self.out).contains(text) || read(&self.err).contains(text);
+            if let Some(status) = ended.filter(|_| !told) {
+                panic!("`{}` has ended and never said `{text}`\n{}", self.line, self.ran(status));
+            }
+            // Asked before the next look: what it says last is seen.
+            ended = self.child.try_wait().expect("a child can be waited for");
+            told
         });
         self
+    }
+
+    /// Waits for its end, and returns with it the most memory that it ever had resident, in bytes, as the kernel counts.
+    ///
+    /// # Panics
+    /// As `end`; where the kernel counts nothing.
+    #[track_caller]
+    pub fn end_measured(self) -> (Ran, u64) {
+        let pid = self.child.id();
+        let (done, most) = (AtomicBool::new(false), AtomicU64::new(0));
+        let ran = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    most.fetch_max(process::most_resident(pid).unwrap_or(0), Ordering::Relaxed);
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            });
+            // Set when it panics too: the scope waits for the thread.
+            let _ending = Ending(&done);
+            self.end()
+        });
+        let most = most.into_inner();
+        assert!(most > 0, "nobody knows how much memory it had\n{ran}");
+        (ran, most)
     }
 
     /// What it has said on standard output so far.
@@ -290,6 +323,15 @@ impl Running<'_> {
         let text = |path: &Path| String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned();
         let (stdout, stderr) = (text(&self.out), text(&self.err));
         Ran { line: self.line.clone(), status, stdout, stderr, took: self.began.elapsed(), paths: self.sandbox.paths() }
+    }
+}
+
+/// Sets its flag when it goes.
+struct Ending<'a>(&'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -403,6 +445,13 @@ mod tests {
     fn a_deadline_ends_it_and_shows_what_was_said() {
         let sandbox = Sandbox::new().deadline(Duration::from_millis(300));
         sandbox.spawn("sh", &["-c", "echo half-way; sleep 60"], None).end();
+    }
+
+    #[test]
+    #[should_panic(expected = "has ended and never said `ready`")]
+    fn nobody_waits_for_the_words_of_a_command_that_has_ended() {
+        let sandbox = Sandbox::new();
+        sandbox.spawn("sh", &["-c", "echo half-way"], None).wait_for("half-way").wait_for("ready");
     }
 
     #[test]

@@ -235,7 +235,7 @@ impl Scope for Nested<'_> {
     fn resource(&self, name: &crate::name::ResourceName) -> Result<crate::lang::template::Seen, crate::lang::template::Absent> {
         let seen = self.0.resource(name)?;
         let inner = self.1.eval(self.0).unwrap().value;
-        Ok(crate::lang::template::Seen { attributes: inner, ..seen })
+        Ok(crate::lang::template::Seen { attributes: inner.into(), ..seen })
     }
     fn instances(&self, def: &str, spec: &str) -> Result<Vec<(String, crate::lang::template::Seen)>, crate::lang::template::Absent> {
         self.0.instances(def, spec)

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::event::Time;
 use crate::lang::template::{Absent, Each, Scope, Seen};
@@ -53,7 +54,7 @@ impl Fake {
     }
 
     fn seen(attributes: &Value) -> Seen {
-        Seen { attributes: attributes.clone(), version: 7, at: Time(0), run: RunId::from_uuid(uuid::Uuid::nil()) }
+        Seen { attributes: Arc::new(attributes.clone()), version: 7, at: Time(0), run: RunId::from_uuid(uuid::Uuid::nil()) }
     }
 }
 

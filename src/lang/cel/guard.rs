@@ -17,6 +17,7 @@ use cel::common::value::{CowVal, Val};
 use cel::{Env, ExecutionError};
 
 use crate::lang::cel::ast::{appends, binds, call, guarded};
+use crate::value::Value;
 
 /// Longest expression, in bytes.
 pub(in crate::lang) const LONGEST: usize = 4096;
@@ -26,10 +27,14 @@ pub(in crate::lang) const DEEPEST: usize = 256;
 pub(in crate::lang) const DEEPEST_LOOPS: usize = 4;
 /// Turns of all loops together.
 pub(in crate::lang) const MOST_TICKS: u32 = 1_000_000;
-/// Bytes of everything that is made on the way.
-const MOST_BYTES: usize = 64 << 20;
+/// Bytes of everything that is read or made on the way.
+pub(in crate::lang) const MOST_BYTES: usize = 64 << 20;
+/// What is said of more.
+pub(in crate::lang) const TOO_MUCH: &str = "it reads or makes more than 64 MiB of text and lists";
 /// Largest result, in bytes.
 pub(in crate::lang) const LARGEST_RESULT: usize = 4 << 20;
+/// What a value takes beside its text, in bytes.
+const EACH: usize = 48;
 /// Longest list for functions that take its square.
 const LONGEST_SQUARE: usize = 2_000;
 /// Longest regular expression, in bytes.
@@ -85,15 +90,25 @@ pub(in crate::lang) fn charge(bytes: usize) -> Result<(), ExecutionError> {
     let spent = SPENT.get();
     let bytes = spent.bytes.saturating_add(bytes);
     if spent.broke.is_some() || bytes > MOST_BYTES {
-        return Err(over("it makes more than 64 MiB of text and lists"));
+        return Err(over(TOO_MUCH));
     }
     SPENT.set(Spent { bytes, ..spent });
     Ok(())
 }
 
+/// Roughly how many bytes a value would take as CEL's, counted before it is one.
+pub(in crate::lang) fn weight(value: &Value) -> usize {
+    EACH + match value {
+        Value::String(text) => text.len(),
+        Value::Secret(secret) => secret.expose().len(),
+        Value::List(items) => items.iter().map(weight).sum(),
+        Value::Map(map) => map.iter().map(|(key, item)| EACH + key.len() + weight(item)).sum(),
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => 0,
+    }
+}
+
 /// Roughly how many bytes a value holds, counted no further than the budget.
 pub(in crate::lang) fn bytes(value: &dyn Val) -> usize {
-    const EACH: usize = 48;
     if let Some(text) = value.downcast_ref::<CelString<'_>>() {
         return EACH + text.inner().len();
     }

@@ -1,7 +1,9 @@
 //! Resolving sites in a scope, on the thread that asked: reads are noted, secrets are remembered, absence becomes a complaint that says what to do.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::lang::cel::guard;
 use crate::lang::cel::program::{Fast, Program};
 use crate::lang::cel::run::Answer;
 use crate::lang::cel::site::{Site, Target};
@@ -193,7 +195,7 @@ impl<'s> Resolver<'s> {
     fn perhaps(&mut self, site: &Site, span: &Span, place: (&str, &str), args: &[Value]) -> Answer {
         let name = self.name(span, place, args)?;
         self.reads.insert(name.clone());
-        let found = self.scope.resource(&name).ok().map(|seen| (name.instance.clone(), as_value(seen)));
+        let found = self.scope.resource(&name).ok().map(|seen| (name.instance.clone(), as_value(&seen)));
         let _ = site;
         Ok(Value::Map(found.into_iter().collect()))
     }
@@ -204,7 +206,7 @@ impl<'s> Resolver<'s> {
                 let mut found = Map::new();
                 for (instance, seen) in instances {
                     self.reads.insert(ResourceName::new(def, spec, instance.clone()));
-                    found.insert(instance, as_value(seen));
+                    found.insert(instance, as_value(&seen));
                 }
                 Ok(Value::Map(found))
             }
@@ -213,13 +215,21 @@ impl<'s> Resolver<'s> {
     }
 
     fn field(&mut self, site: &Site, span: &Span, name: &ResourceName, seen: Seen) -> Answer {
-        let value = as_value(seen);
-        match walk(&value, &site.path) {
+        // A large text inside is shared, not copied, on the way to the field that is meant.
+        let (top, depth) = match site.path.first() {
+            Some(first) if first == "attributes" => (Cow::Borrowed(&*seen.attributes), 1),
+            _ => (Cow::Owned(as_value(&seen)), 0),
+        };
+        match walk(&top, &site.path[depth..]).map_err(|missing| Missing { at: missing.at + depth, ..missing }) {
             Ok(found) => {
                 if let (Value::Null, [attributes, key]) = (found, site.path.as_slice())
                     && attributes == "attributes"
                 {
                     self.nulls.push((name.clone(), key.clone()));
+                }
+                // Before it is copied.
+                if guard::weight(found) > guard::MOST_BYTES {
+                    return self.refuse(Diagnostic::yours(guard::TOO_MUCH).at(span, ""));
                 }
                 Ok(pruned(found.clone(), site.only.as_deref()))
             }
@@ -249,9 +259,9 @@ impl<'s> Resolver<'s> {
 }
 
 /// A version as expressions see it.
-fn as_value(seen: Seen) -> Value {
+fn as_value(seen: &Seen) -> Value {
     Value::Map(Map::from([
-        ("attributes".to_owned(), seen.attributes),
+        ("attributes".to_owned(), Value::clone(&seen.attributes)),
         ("version".to_owned(), Value::Int(i64::try_from(seen.version).unwrap_or(i64::MAX))),
         ("at".to_owned(), Value::String(seen.at.to_string())),
         ("run".to_owned(), Value::String(seen.run.to_string())),

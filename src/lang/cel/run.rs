@@ -76,9 +76,8 @@ fn resolve<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, Executio
     });
     match answer.ok_or_else(gone)? {
         Ok(value) => {
-            let value = convert::to_cel(&value);
-            guard::charge(guard::bytes(value.as_ref()))?;
-            Ok(CowVal::Owned(value))
+            guard::charge(guard::weight(&value))?;
+            Ok(CowVal::Owned(convert::to_cel(&value)))
         }
         Err(refused) => Err(ExecutionError::function_error(guard::REF, refused)),
     }

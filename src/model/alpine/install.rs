@@ -48,6 +48,15 @@ the community repository is on.
 A netboot's host key is trusted for that boot only. The installed system keeps it, which is checked on the disk, and so it becomes the VM's key here.
 
 The installed system is proven without a restart: its root is mounted from the disk and looked through. Boot it afterwards (`fleet.stop`, `fleet.start`).
+
+Every call, as a step of a workflow:
+
+```toml
+[[step]]
+name = "install"
+call = "alpineInstaller.install"        # asks for the VM's name, or is given it: --yes web
+with = { vmName = "web", disk = "/dev/sda" }
+```
 "#;
 
 const HOST: &[Acts] = &[Acts { at: At::Host("sshHost"), shared: false }];

@@ -40,6 +40,17 @@ their hashes. `deployApkovl` warns of that.
 
 The overlay passes through pmx's memory, 64 MiB at most, and no file of it is left anywhere but on the server. The gold image makes a new host key at each
 boot, so its key is not pinned: its SMBIOS uuid is compared instead.
+
+What goes wrong: an `lbu package -` that fails, gives no gzipped archive or one larger than 64 MiB, a `tftpPath` that cannot hold the overlay, and an overlay
+that is served with another digest, or not at all, are each a failure that says so.
+
+Every call, as a step of a workflow:
+
+```toml
+[[step]]
+name = "deploy"
+call = "goldImageOverlay.deployApkovl"
+```
 "#;
 
 /// The row of `alpine/overlay`.

@@ -37,6 +37,31 @@ started. It says which.
 `status` looks at every service of the compose file, also at those that never ran. With `serviceName` only that service is meant, everywhere.
 
 When the VM is off, `stop` succeeds and `status` says so; the others fail.
+
+What goes wrong: a service that dies at its start, or is not healthy in time, is a failure that shows the last lines of its log, and nothing is taken back;
+a `composePath` without a compose file, a service that it does not have, a host without Docker and a user who may not speak to it are each told as such,
+before anything is changed.
+
+Every call, as a step of a workflow:
+
+```toml
+[[step]]
+name = "start"
+call = "calamity.start"
+with = { timeout = 300 }
+
+[[step]]
+name = "status"
+call = "calamity.status"
+
+[[step]]
+name = "update"
+call = "calamity.update"
+
+[[step]]
+name = "stop"
+call = "calamity.stop"
+```
 "#;
 
 const RESULT: &[Writes] = &[Writes { spec: "result", instance: Instance::Single("result") }];

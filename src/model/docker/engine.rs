@@ -86,6 +86,47 @@ as JSON in a text. Names and values that Docker would misread are refused with t
 volume or an image.
 
 When the VM is off, `stop` succeeds and `inspect` says so; the others fail.
+
+Every call, as a step of a workflow:
+
+```toml
+[[step]]
+name = "install"
+call = "slateDocker.install"
+
+[[step]]
+name = "build"
+call = "slateDocker.build"
+with = { imageTag = "web", contextPath = "/srv/web", inputs = { release = "1.2" } }
+
+[[step]]
+name = "run"
+call = "slateDocker.run"
+
+[step.with]
+containerName = "web"
+imageTag = "web"
+imageId = '${{ model.slateDocker.resource.image.web.attributes.id }}'      # comes after the build, and is exactly its image
+ports = ["8080:80", "127.0.0.1:53:53/udp"]
+volumes = ["data:/var/lib/web"]
+env = { TOKEN = '${{ vault.get("proxmox-vault", "webToken") }}' }
+restart = "unless-stopped"
+
+[[step]]
+name = "inspect"
+call = "slateDocker.inspect"
+with = { containerName = "web" }
+
+[[step]]
+name = "exec"
+call = "slateDocker.exec"
+with = { containerName = "web", command = ["ls", "-l", "/var/lib/web"] }
+
+[[step]]
+name = "stop"
+call = "slateDocker.stop"
+with = { containerName = "web" }
+```
 "#;
 
 const RESULT: &[Writes] = &[Writes { spec: "result", instance: Instance::Single("result") }];

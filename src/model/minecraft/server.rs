@@ -56,6 +56,43 @@ switched on again. A script that would start the server again is ended with ctrl
 anything else there is a failure. `op` and `deop` take plain player names only.
 
 A server whose VM is off needs no warning and no stop, and its status says so; everything else fails.
+
+Every call, as a step of a workflow:
+
+```toml
+[[step]]
+name = "status"
+call = "allthemonsMinecraft.status"
+
+[[step]]
+name = "operator"
+call = "allthemonsMinecraft.op"
+with = { player = "Keeb" }
+
+[[step]]
+name = "no-operator"
+call = "allthemonsMinecraft.deop"
+with = { player = "Steve" }
+
+[[step]]
+name = "say"
+call = "allthemonsMinecraft.say"
+with = { message = "a new map tonight" }
+
+[[step]]
+name = "warn"
+call = "allthemonsMinecraft.warnShutdown"
+with = { seconds = 60 }
+
+[[step]]
+name = "stop"
+call = "allthemonsMinecraft.stopMinecraftServer"
+
+[[step]]
+name = "start"
+call = "allthemonsMinecraft.startMinecraftServer"
+with = { timeout = 600 }
+```
 "#;
 
 const SERVER: &[Writes] = &[Writes { spec: "server", instance: Instance::Argument("serverName") }];

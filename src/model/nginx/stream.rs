@@ -95,6 +95,15 @@ configuration again, and the failure ends with "everything is as it was before",
 
 When everything is so already, files and open ports, nothing is done: no file is written and nginx is not told anything. There is no method that removes
 a proxy: delete its file and its lines below `ports:`, then `docker compose up -d` and `docker compose exec stream nginx -s reload`.
+
+Every call, as a step of a workflow:
+
+```toml
+[[step]]
+name = "configure"
+call = "treehouse.configure"
+with = { vmName = "calamity", targetIp = "10.0.0.107", portMap = "7777:7777,24454:24454/udp" }
+```
 "#;
 
 const SERVED: &str = "nginx to serve every port";

@@ -58,6 +58,28 @@ script on the host moves them into place whether or not the connection lasts. Cu
 
 `syncSecrets` sends the vault files that the Pmxfile names, readable by their owner alone. They stay sealed: whoever opens them over there needs the key of
 this store, as a file or in PMX_STORE_KEY; that does not travel.
+
+What goes wrong: a program that is not built, a file that cannot be read or changes while it travels, a full disk and a cut connection end the sync with the
+old files in place, and the failure says which it was.
+
+Every call, as a step of a workflow:
+
+```toml
+[[step]]
+name = "code"
+call = "pmxRepo.syncCode"
+with = { excludes = ["*.md"] }
+
+[[step]]
+name = "program"
+call = "pmxRepo.syncBinary"
+with = { binaryName = "pmx", remotePath = "/usr/local/bin/pmx" }
+
+[[step]]
+name = "vaults"
+call = "pmxRepo.syncSecrets"
+with = { folder = '${{ model.pmxRepo.resource.repo.code.attributes.remoteDir }}' }      # so it comes after the code
+```
 "#;
 
 const HOST: &[Acts] = &[Acts { at: At::Host("sshHost"), shared: true }];

@@ -43,6 +43,22 @@ authentication, and can be given only the rights that pmx needs.
 One login serves every workflow until ten minutes before its two hours are over; then the old ticket is exchanged for a new one.
 
 The certificate is checked against `fingerprint`, else `caFile`, else the system's authorities. `skipTlsVerify = true` turns the check off and warns.
+
+What goes wrong: a login that Proxmox refuses shows Proxmox's own words, the usual causes, and how far the node's clock is off; an account that needs a
+second factor is refused (exit code 3), because pmx cannot give one; a misspelt `node` is told with the nodes there are. `status` lists the rights that the
+account lacks in `missingRights`, each with the command that grants it.
+
+Every call, as a step of a workflow:
+
+```toml
+[[step]]
+name = "auth"
+call = "keebDev02.auth"
+
+[[step]]
+name = "status"
+call = "keebDev02.status"
+```
 "#;
 
 /// The row of `proxmox/node`.

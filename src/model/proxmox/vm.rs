@@ -52,11 +52,59 @@ waitSeconds = 120
 off, and it is missing while the machine runs and its address is not known; `ipSource` says which card it is, or why there is none.
 
 Before a method changes a machine it waits for whatever Proxmox task still works on it, a backup for example, and says which. When the answer to a
-`start` or `stop` is lost, it looks at the machine and asks again only if it did not happen; `create` looks for a machine with this run's mark.
+`start` or `stop` is lost, it looks at the machine and asks again only if it did not happen; `create` looks for a machine of its name with this run's mark.
 
 `stop` of a machine that pmx itself deleted is done already; of one that was never seen it fails, because the name may be a slip.
 
 `delete` compares vmid, name and SMBIOS uuid of the running system with the version that was shown when it was confirmed, and refuses when one differs.
+
+What goes wrong: `create` refuses a name that a VM has already, and never takes that VM over. A guest that does not shut down within `timeout` is a failure
+and runs on; only `mode = "stop"` pulls the plug. `setBootOrder` and `setConfig` write only what differs, under the digest of the configuration that they
+read, and read it back: when somebody else wrote in between they begin once more, then fail. A remote task that outlives its wait is left running and named.
+An account that may not see VMs is told so; it is never taken for an empty fleet.
+
+Every call, as a step of a workflow:
+
+```toml
+[[step]]
+name = "lookup"
+call = "fleet.lookup"
+with = { vmName = "calamity" }
+
+[[step]]
+name = "sync"
+call = "fleet.sync"
+
+[[step]]
+name = "create"
+call = "fleet.create"
+with = { vmName = "web", memory = 4096, cores = 2, diskSize = 20 }
+
+[[step]]
+name = "start"
+call = "fleet.start"
+with = { vmName = "web", waitSeconds = 300 }
+
+[[step]]
+name = "boot-order"
+call = "fleet.setBootOrder"
+with = { vmName = "web", boot = "order=scsi0;net0" }
+
+[[step]]
+name = "config"
+call = "fleet.setConfig"
+with = { vmName = "web", config = { onboot = true, description = "the web server", balloon = 0 } }
+
+[[step]]
+name = "stop"
+call = "fleet.stop"
+with = { vmName = "web", timeout = 120 }
+
+[[step]]
+name = "delete"
+call = "fleet.delete"                   # asks for the name, or is given it: --yes web
+with = { vmName = "web", purge = true }
+```
 "#;
 
 const VM: Writes = Writes { spec: "vm", instance: Instance::Argument("vmName") };
@@ -236,9 +284,11 @@ struct Create {
     disk_size: u32,
     /// The storage that the disk is put on.
     #[serde(default = "local_lvm")]
+    #[schemars(regex(pattern = r"^[A-Za-z][A-Za-z0-9._-]*$"))]
     disk_storage: String,
     /// The bridge that the network card is put on.
     #[serde(default = "vmbr0")]
+    #[schemars(regex(pattern = r"^[A-Za-z0-9._-]+$"))]
     network_bridge: String,
     /// Proxmox's word for the guest's system: `l26` is Linux.
     #[serde(default = "l26")]

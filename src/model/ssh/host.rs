@@ -35,6 +35,35 @@ travels over standard input of the transfer, never in a command, and what is sto
 keeps their modes; it removes nothing.
 
 A `host` that is null or empty means that the VM is off: every method says so and fails.
+
+What goes wrong: a host key that is not the one of before is refused, and never pinned anew by itself. A host that refuses the connection, as one that just
+boots does, is tried again for a quarter of a minute by all but `exec`. A command that outlives its `timeout` is ended with all its children. A file appears
+at `dest` whole or not at all, also when the connection is cut or the disk is full. `exec` cannot know what its command does: it runs again each time, and
+a run that is resumed asks before it repeats one that may have run.
+
+Every call, as a step of a workflow, of a definition `shell`; `vmName` is what its `host` reads:
+
+```toml
+[[step]]
+name = "wait"
+call = "shell.waitForConnection"
+with = { vmName = "web", timeout = 120 }
+
+[[step]]
+name = "settings"
+call = "shell.writeFile"
+with = { vmName = "web", dest = "/etc/web.conf", content = "port = 80", mode = "0644" }
+
+[[step]]
+name = "site"
+call = "shell.upload"
+with = { vmName = "web", source = "config", dest = "/srv/web" }
+
+[[step]]
+name = "kernel"
+call = "shell.exec"
+with = { vmName = "web", command = "uname -r", as = "kernel" }
+```
 "#;
 
 const RESULT: Writes = Writes { spec: "result", instance: Instance::Single("result") };

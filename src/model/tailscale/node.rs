@@ -42,6 +42,15 @@ Success is what the daemon says afterwards (`BackendState`), not how the command
 says so. Settings that somebody made on the node stay: where `tailscale up` asks for them to be named, nothing is reset.
 
 It needs root on the host (or a user who may do all of that).
+
+Every call, as a step of a workflow:
+
+```toml
+[[step]]
+name = "install"
+call = "tailscaleNode.install"
+with = { vmName = "web", timeout = 120 }
+```
 "#;
 
 const INSTALL: &str = "the package to be installed";

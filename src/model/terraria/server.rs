@@ -39,6 +39,27 @@ not there, has no players.
 
 `warnShutdown` tells the players that the server goes down, several times until it does, and returns at once when nobody plays or when the last player has
 left. A server that does not run, or whose VM is off, needs no warning.
+
+What goes wrong: a console that does not answer within ten seconds (the world still loads, or the server has ended) fails `say`; `warnShutdown` then counts
+down all the same, because nobody knows who plays. A message of several lines is refused before anything is typed. When the VM is off, `say` fails.
+
+Every call, as a step of a workflow:
+
+```toml
+[[step]]
+name = "status"
+call = "calamityTerraria.status"
+
+[[step]]
+name = "say"
+call = "calamityTerraria.say"
+with = { message = "a new world tonight" }
+
+[[step]]
+name = "warn"
+call = "calamityTerraria.warnShutdown"
+with = { seconds = 60 }
+```
 "#;
 
 const SERVER: &[Writes] = &[Writes { spec: "server", instance: Instance::Single("server") }];

@@ -39,10 +39,9 @@ pub(super) async fn create(ctx: &Context, call: Call) -> Result<Outcome, Failure
     }
     let vmid = make(&api, &arguments).await?;
     let vm = state(&api, &api.node, vmid).await.map_err(|e| Failure::from(e).maybe_acted())?;
-    if vm.made_by.as_deref() != Some(ctx.who.run.as_str()) {
-        return Err(
-            Failure::refused(format!("{}: vmid {vmid} does not carry the mark of this run: it is another VM", api.host())).maybe_acted()
-        );
+    if vm.made_by.as_deref() != Some(ctx.who.run.as_str()) || vm.vm_name != arguments.vm_name {
+        let message = format!("{}: vmid {vmid} does not carry the mark of this run and the name: it is another VM", api.host());
+        return Err(Failure::refused(message).maybe_acted());
     }
     let attributes = vm.attributes()?;
     Ok(Outcome::changed(format!("created {} on {}", vm.label(), vm.node)).write("vm", arguments.vm_name, attributes))
@@ -91,7 +90,7 @@ async fn make(api: &Api<'_>, arguments: &Create) -> Result<u32, Failure> {
                 task::wait(api, &task, PHASE, DEADLINE).await?;
                 return Ok(vmid);
             }
-            Err(error) if error.maybe_acted() => return find_own(api, vmid, error).await,
+            Err(error) if error.maybe_acted() => return find_own(api, (vmid, &arguments.vm_name), error).await,
             // `nextid` reserves nothing: somebody else took the number in between. Asking for it decides, not the text.
             Err(error) if error.refused() == Some(500) && is_taken(api, vmid).await => {
                 api.ctx.reporter.warn(&format!("vmid {vmid} was taken by somebody else in this moment; taking the next one"));
@@ -113,15 +112,19 @@ async fn is_taken(api: &Api<'_>, vmid: u32) -> bool {
     api.get("/cluster/nextid", &[("vmid", &vmid)]).await.is_err_and(|error| error.refused() == Some(400))
 }
 
-/// The creation got no answer: it counts as done only when the VM is there and carries this run's mark.
-async fn find_own(api: &Api<'_>, vmid: u32, error: ApiError) -> Result<u32, Failure> {
+/// The creation got no answer: it counts as done only when the VM is there, of that name and with this run's mark. The same run may make others.
+async fn find_own(api: &Api<'_>, (vmid, name): (u32, &str), error: ApiError) -> Result<u32, Failure> {
     api.ctx.reporter.warn(&format!("{error}; looking whether the VM was made all the same"));
     for _ in 0..LOOKS {
         pause(api.ctx, BETWEEN).await.map_err(Failure::maybe_acted)?;
         match look(api, &api.node, vmid).await {
-            Ok(seen) if own(api, &seen) => {
+            Ok(seen) if own(api, &seen) && seen.name() == name => {
                 settle(api, &api.node, vmid, &[]).await.map_err(Failure::maybe_acted)?;
                 return Ok(vmid);
+            }
+            Ok(seen) if own(api, &seen) => {
+                let help = format!("this run gave vmid {vmid} to `{}`, so `{name}` was not made: run it again", seen.name());
+                return Err(Failure::from(error).help(help));
             }
             Ok(_) => return Err(Failure::from(error).help(format!("vmid {vmid} is a VM of somebody else"))),
             Err(_) => {}

@@ -4,9 +4,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::super::super::fleet::Fleet;
 use super::super::super::real::docker::Docker;
 use super::super::super::real::sshd::{Sshd, Wanted};
 use super::super::super::real::{needs, run};
+use super::super::super::sandbox::Sandbox;
+use super::super::install::lead;
 use super::super::site::{attributes, program};
 use super::{call, project};
 
@@ -109,4 +112,17 @@ fn a_host_without_a_known_package_manager_is_told() {
     call(&sandbox, "install", "").exits(1).says("there is neither apk nor apt-get").says("install Docker there by hand");
     assert_eq!(bare.asked(), Vec::<String>::new());
     call(&sandbox, "inspect", "containerName = \"bot\"").exits(1).says("`install` of this type installs it");
+}
+
+#[test]
+fn the_projects_own_workflow_installs_it_on_a_machine_of_the_fleet() {
+    let Some(bare) = Bare::start("apk", &["rc-update", "rc-service"]) else { return };
+    let fleet = Fleet::of(Sandbox::own().key(&bare.sshd.client_key()));
+    fleet.wake();
+    lead(&fleet, "10.0.0.100", (&bare.sshd.address, bare.sshd.port));
+    let build = || fleet.build(&["setup-docker", "-i", "vmName=slate"]).exits(0);
+    build().says("installed Docker 20.10").says("3 done");
+    assert_eq!(bare.asked(), ["apk add docker docker-cli-compose", "rc-update add docker default", "rc-service docker start"]);
+    build().says("answers already").says("1 done, 1 unchanged, 1 fresh");
+    assert_eq!(bare.asked(), Vec::<String>::new());
 }

@@ -1,5 +1,6 @@
 //! What players get: TCP and UDP to the machine behind, and nothing of it breaks for the others.
 
+use super::super::super::sandbox::Sandbox;
 use super::super::site::attributes;
 use super::{ONE, TWO, bare, publishing, site};
 
@@ -102,4 +103,20 @@ fn a_container_that_does_not_run_is_started() {
     site.host.compose("resting-proxy", &["down", "-t", "5"]);
     site.configure("calamity", ONE, "8232:9232").exits(0);
     assert_eq!(site.player("tcp", 8232).say("hello"), "tcp:10.99.0.7:9232 heard hello");
+}
+
+#[test]
+fn the_projects_own_workflow_finds_the_proxy_by_its_alias() {
+    let Some(site) = site("whole", 8331, &publishing(8331)) else { return };
+    let _behind = site.other(&["answer", "tcp:10.99.0.7:9332"]);
+    let (sshd, definition) = (&site.host.sshd, "definitions/treehouse.toml");
+    let own = Sandbox::own().key(&sshd.client_key()).deadline(std::time::Duration::from_secs(180));
+    let own = own.replace(definition, "sshUser = \"keeb\"", "sshUser = \"root\"").replace(definition, "~/stream", "~/whole");
+    let alias = format!("Host treehouse\n  HostName {}\n  Port {}\n", sshd.address, sshd.port);
+    std::fs::write(own.home(".ssh/config"), alias).expect("an ssh config can be written");
+    let inputs = ["-i", "vmName=calamity", "-i", "targetIp=10.99.0.7", "-i", "portMap=8332:9332"];
+    let build = || own.pmx(&[&["build", "configure-proxy"], inputs.as_slice()].concat()).exits(0);
+    build().says("treehouse proxies 8332/tcp to 10.99.0.7");
+    assert_eq!(site.player("tcp", 8332).say("hello"), "tcp:10.99.0.7:9332 heard hello");
+    build().says("already").says("1 unchanged");
 }

@@ -127,6 +127,12 @@ async fn after_a_lost_answer_only_the_mark_proves_the_vm() {
     let failure = create(stranger, json!({})).await.1.unwrap_err();
     assert_eq!((failure.acted, failure.help.as_deref()), (Acted::Maybe, Some("vmid 107 is a VM of somebody else")));
 
+    // Another step of the same run may have made one under the same number.
+    let sister = config_with(json!({"name": "web", "description": own_mark()}));
+    let other = others().expect(NEXT, 200, data(json!("107"))).expect_error(POST, lost()).current("running").config(sister);
+    let failure = create(other, json!({})).await.1.unwrap_err();
+    assert_eq!(failure.help.as_deref(), Some("this run gave vmid 107 to `web`, so `calamity` was not made: run it again"));
+
     let nothing = others().expect(NEXT, 200, data(json!("107"))).expect_error(POST, lost()).always(&format!("GET {VM}/*"), 500, ());
     let failure = create(nothing, json!({})).await.1.unwrap_err();
     assert_eq!(failure.acted, Acted::Maybe, "{}", failure.message);

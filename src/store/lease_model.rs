@@ -246,6 +246,9 @@ impl World {
                     if self.conflict((of, mine), (other, theirs)) {
                         return Err(format!("{of} and {other} hold conflicting claims"));
                     }
+                    if unsettled.contains(&other) {
+                        return Err(format!("{of} settles {other}, which goes on itself"));
+                    }
                     if unsettled.iter().any(|dead| also.contains(dead)) {
                         return Err(format!("{of} and {other} settle the same run"));
                     }

@@ -117,15 +117,23 @@ fn resident() -> u64 {
 }
 
 /// Gives `read` each of the `seeds`, which must be read well, every beginning of them, and hundreds of changes of them: it neither panics nor hangs, holds
-/// no memory to speak of, and ends with a value or with words that say what is wrong. `PMX_WALK` says how many more.
+/// no memory to speak of, and ends with a value or with words that say what is wrong. `PMX_WALK` says how many more; should one of those end the process, it
+/// lies in the temporary directory as `pmx-fed-…`.
 #[track_caller]
+#[expect(clippy::disallowed_methods, reason = "keeps the last input where a person finds it")]
 pub(crate) fn feed<S: AsRef<[u8]>>(seeds: &[S], read: impl Fn(&[u8]) -> Result<(), String> + Send + 'static) {
     let seeds: Vec<Vec<u8>> = seeds.iter().map(|seed| seed.as_ref().to_vec()).collect();
     let before = resident();
     let (give, given) = channel::<Vec<u8>>();
     let (say, said) = channel();
     let reader = std::thread::spawn(move || given.into_iter().try_for_each(|bytes| say.send(read(&bytes))));
+    // New inputs could end the process, which tells nobody about them.
+    let last = std::env::temp_dir().join(format!("pmx-fed-{}-{:?}", std::process::id(), std::thread::current().id()));
+    let keeps = cases(1).cases > 1;
     let tried = |bytes: &[u8]| -> Result<(), String> {
+        if keeps {
+            std::fs::write(&last, bytes).unwrap();
+        }
         give.send(bytes.to_vec()).map_err(|_| "the reader is gone".to_owned())?;
         match said.recv_timeout(PATIENCE) {
             Ok(read) => read,
@@ -153,6 +161,7 @@ pub(crate) fn feed<S: AsRef<[u8]>>(seeds: &[S], read: impl Fn(&[u8]) -> Result<(
         Err(TestError::Fail(why, edits)) => panic!("{why}\nmade by {edits:?}"),
         other => other.unwrap(),
     }
+    let _ = std::fs::remove_file(&last);
     drop(give);
     drop(reader.join().unwrap());
     let grown = resident().saturating_sub(before);

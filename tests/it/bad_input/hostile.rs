@@ -219,7 +219,7 @@ fn fault(line: &str) -> Option<&'static str> {
         Some("it hung")
     } else if ending.len() > 5000 {
         Some("nobody reads that much")
-    } else if ending.contains("the connection broke") {
+    } else if name.ends_with("-long") && ending.contains("the connection broke") {
         Some("it ended the connection that others use")
     } else if worked && name.ends_with("-nul") && !harmless {
         Some("no program can have got a NUL")

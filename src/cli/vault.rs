@@ -68,12 +68,12 @@ fn tell(done: &rotate::Rotated, out: &mut Out) {
         return out.json(done);
     }
     let went_on = if done.resumed { "went on with a rotation that had not ended: " } else { "" };
-    out.line(&format!("{went_on}sealed {} secrets of the store with a new key", done.store));
+    out.line(format!("{went_on}sealed {} secrets of the store with a new key", done.store));
     for (file, count) in &done.vaults {
-        out.line(&format!("sealed {count} values of {file} with a new key"));
+        out.line(format!("sealed {count} values of {file} with a new key"));
     }
     match &done.old_key_in {
-        Some(place) => out.say(&format!("the second key in {place} opens nothing any more: take it away")),
+        Some(place) => out.say(format!("the second key in {place} opens nothing any more: take it away")),
         None => out.say("copies of the old key on other machines open nothing any more; a secret that somebody may have read must be replaced where it is used"),
     }
 }

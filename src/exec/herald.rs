@@ -150,7 +150,13 @@ fn brief(text: String) -> String {
     if text.len() <= SENTENCE {
         return text;
     }
-    let (head, tail) = (text.floor_char_boundary(SENTENCE / 2), text.ceil_char_boundary(text.len() - SENTENCE / 4));
+    let (mut head, mut tail) = (SENTENCE / 2, text.len() - SENTENCE / 4);
+    while !text.is_char_boundary(head) {
+        head -= 1;
+    }
+    while !text.is_char_boundary(tail) {
+        tail += 1;
+    }
     format!("{} … ({} bytes are left out) … {}", &text[..head], tail - head, &text[tail..])
 }
 

@@ -1,4 +1,5 @@
 //! Rotations that die after each of their steps, and those that are refused.
+#![expect(clippy::disallowed_methods, reason = "writes and reads the files of its sandbox")]
 
 use std::path::Path;
 

@@ -174,8 +174,11 @@ const ALONE_TURNS: u32 = 50;
 /// How often a file is opened anew because it was replaced in between.
 const REPLACED: u32 = 10;
 
+/// Keys, and the lock on the file that they were read from, where its file system knows locks.
+pub(super) type Found = (Vec<Bytes>, Option<File>);
+
 /// The keys in the file at `path`, and the lock on it; `None` when there is no such file.
-pub(super) fn held(path: &Path, hold: Hold) -> Result<Option<(Vec<Bytes>, Option<File>)>, VaultError> {
+pub(super) fn held(path: &Path, hold: Hold) -> Result<Option<Found>, VaultError> {
     let told = |e: &std::io::Error| io(format!("read the store's key {}", path.display()), e);
     for _ in 0..REPLACED {
         let mut file = match File::open(path) {

@@ -1,4 +1,5 @@
 //! Canaries: secrets put into a practice fleet that nothing else in the world looks like, and the search for them in every byte that pmx left behind.
+#![expect(clippy::print_stdout, reason = "the figures, for whoever asks with --nocapture")]
 
 use std::collections::BTreeMap;
 use std::ops::Deref;

@@ -1,4 +1,5 @@
 //! Races that no lease can decide: somebody outside takes a number, a name or a machine at the same moment, or pmx itself does from another store.
+#![expect(clippy::print_stdout, reason = "the figures, for whoever asks with --nocapture")]
 
 use pmx::lab::control::{Request, Tinker};
 use pmx::lab::world::Phase;

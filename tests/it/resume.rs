@@ -170,7 +170,7 @@ fn another_run_waits_for_what_a_dead_one_left_and_tells_both_stories() {
     fleet.tinker(102, Tinker::PowerOff);
     let ran = heir.end().exits(0);
     let said = ran.says("died during fleet.stop: nothing of it runs any more; looked at fleet/vm/VM 102");
-    assert_eq!(fleet.vm(102).phase == Phase::Off, false, "it was started after the shutdown had ended: {said}");
+    assert_ne!(fleet.vm(102).phase, Phase::Off, "it was started after the shutdown had ended: {said}");
     let (_, story) = newest(&fleet);
     let heir = story["id"].as_str().expect("a run has an id");
     let story = fleet.pmx(&["run", &dead, "--json"]).exits(0).json();

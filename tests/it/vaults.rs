@@ -1,4 +1,5 @@
 //! Vaults and the store's key from a terminal: kept, listed, forgotten, and sealed anew, wherever the process that does it is killed.
+#![expect(clippy::print_stdout, reason = "the figures, for whoever asks with --nocapture")]
 
 use std::path::PathBuf;
 

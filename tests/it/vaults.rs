@@ -76,7 +76,7 @@ fn a_key_is_not_replaced_under_a_run() {
     fleet.pmx(&["vault", "rotate"]).exits(3).says("(stop-vm) by cli:tester@").says("is in progress").says("again when it has ended");
     fleet.heal();
     running.end().exits(0);
-    let told = fleet.pmx(&["vault", "rotate"]).exits(0).says("secrets of the store with a new key");
+    let told = fleet.pmx(&["vault", "rotate"]).exits(0).says(" of the store with a new key");
     told.keeps_quiet_about("sealed 0 secrets");
     // The ticket of before is there still, under the new key.
     fleet.build(&["sync-fleet"]).exits(0).says("1 fresh");

@@ -18,7 +18,9 @@ fn a_container_is_run_seen_spoken_to_and_stopped() {
     assert_eq!(host.field("living", "{{.HostConfig.RestartPolicy.Name}} {{.HostConfig.RestartPolicy.MaximumRetryCount}}"), "on-failure 3");
     let inside = host.docker.run(&["exec", "living", "sh", "-c", "echo $COLOUR; touch /data/x; touch /host/x 2>&1 || true"]);
     assert!(inside.starts_with("blue\n") && inside.contains("Read-only"), "{inside}");
-    let answer = super::super::super::real::run(&mut host.docker.inside("sh", &["-c", "echo hello | busybox nc -w 5 127.0.0.1 8101"]));
+    // The container runs before its listener does.
+    let ask = "for turn in $(seq 100); do answer=$(echo hello | busybox nc -w 5 127.0.0.1 8101); [ \"$answer\" = hello ] && break; sleep 0.1; done; echo \"$answer\"";
+    let answer = super::super::super::real::run(&mut host.docker.inside("sh", &["-c", ask]));
     assert_eq!(answer.trim(), "hello");
     let state = attributes(&sandbox, "engine/container/living");
     assert_eq!(
@@ -35,7 +37,7 @@ fn a_container_is_run_seen_spoken_to_and_stopped() {
     sandbox.pmx(&["build", "engine/container/living"]).exits(0).says("living is running");
     // Stopped by its own means: it says so, and `run` brings the same container back.
     call(&sandbox, "stop", "containerName = \"living\"").exits(0).says("stopped living");
-    assert_eq!((host.field("living", "{{.State.ExitCode}}"), host.logs("living").contains("saved")), ("0".to_owned(), true));
+    assert_eq!((host.field("living", "{{.State.ExitCode}}"), host.logs_with("living", "saved").contains("saved")), ("0".to_owned(), true));
     let state = attributes(&sandbox, "engine/container/living");
     assert_eq!((state["state"].as_str(), state["exitCode"].as_i64()), (Some("exited"), Some(0)));
     call(&sandbox, "stop", "containerName = \"living\"").exits(0).says("living is exited already").says("1 unchanged");

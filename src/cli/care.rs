@@ -3,7 +3,7 @@
 use crate::cli::args::GcArgs;
 use crate::cli::exit::Exit;
 use crate::cli::log::store;
-use crate::cli::out::Out;
+use crate::cli::out::{Out, counted};
 use crate::ops::front::Front;
 use crate::ops::gc::{self, Kept, Swept};
 use crate::source::Diagnostic;
@@ -44,9 +44,9 @@ fn told(swept: Swept) -> String {
     if dropped == 0 {
         return format!("nothing to drop: all {stay} contents are wanted");
     }
-    let (verb, plural) = (if dry_run { "would drop" } else { "dropped" }, if dropped == 1 { "" } else { "s" });
-    let size = size(bytes);
-    format!("{verb} {dropped} content{plural} ({size}); {stay} stay. Who did what, when and why stays known: `pmx log`, `pmx runs`")
+    let verb = if dry_run { "would drop" } else { "dropped" };
+    let (contents, size) = (counted(dropped, "content"), size(bytes));
+    format!("{verb} {contents} ({size}); {stay} stay. Who did what, when and why stays known: `pmx log`, `pmx runs`")
 }
 
 /// `812 bytes`, `3.4 MiB`.

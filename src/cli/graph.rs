@@ -2,7 +2,7 @@
 
 use crate::cli::args::{GraphArgs, PlanArgs};
 use crate::cli::exit::Exit;
-use crate::cli::out::Out;
+use crate::cli::out::{Out, counted};
 use crate::ops::build::reading;
 use crate::ops::front::Front;
 use crate::ops::plan::{self, PlannedAction};
@@ -20,7 +20,7 @@ pub fn plan(front: &Front, args: &PlanArgs, out: &mut Out) -> Result<Exit, Vec<D
         return Ok(Exit::Done);
     }
     let count = planned.actions.len();
-    out.line(format!("{}: {count} action{}", planned.targets.join(" "), if count == 1 { "" } else { "s" }));
+    out.line(format!("{}: {}", planned.targets.join(" "), counted(count, "action")));
     for action in &planned.actions {
         tell(action, out);
     }

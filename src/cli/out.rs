@@ -4,6 +4,12 @@ use std::io::{BufWriter, IsTerminal, Write};
 
 use serde::Serialize;
 
+/// `1 error`, `2 errors`.
+pub fn counted<N: PartialEq + From<u8> + std::fmt::Display>(count: N, what: &str) -> String {
+    let plural = if count == N::from(1) { "" } else { "s" };
+    format!("{count} {what}{plural}")
+}
+
 /// Where a command writes. Standard output carries what was asked for, standard error all that is said about it.
 pub struct Out {
     /// Whether everything is JSON.

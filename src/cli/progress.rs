@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::cli::out::counted;
 use crate::event::{Ending, Event, Lasting, RunState, Stamped, Stream};
 
 /// Shows the events of one run. Lines go to standard error, JSON to standard output.
@@ -163,8 +164,8 @@ impl Story {
     fn lines(&mut self, event: &Event) -> Vec<String> {
         match event {
             Event::RunStarted { run, targets, actions, .. } => {
-                let plural = if *actions == 1 { "" } else { "s" };
-                vec![format!("{} {}: {actions} action{plural}, run {}", self.paint("1", "build"), targets.join(" "), run.short())]
+                let actions = counted(*actions, "action");
+                vec![format!("{} {}: {actions}, run {}", self.paint("1", "build"), targets.join(" "), run.short())]
             }
             Event::Leases { waiting, .. } if !waiting.is_empty() => vec![format!("  … {waiting}")],
             Event::Phase { step, phase, deadline } => {

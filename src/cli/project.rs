@@ -2,7 +2,7 @@
 
 use crate::cli::args::{DescribeArgs, InitArgs, SchemaOf, TypesArgs};
 use crate::cli::exit::Exit;
-use crate::cli::out::Out;
+use crate::cli::out::{Out, counted};
 use crate::cli::report::{JsonComplaint, render};
 use crate::ops::describe::{self, Page};
 use crate::ops::front::Front;
@@ -50,10 +50,6 @@ pub fn check(front: &Front, out: &mut Out) -> Result<Exit, Vec<Diagnostic>> {
         (errors, warnings) => out.line(format!("{found}: {}, {}", counted(errors, "error"), counted(warnings, "warning"))),
     }
     Ok(if errors > 0 { Exit::Yours } else { Exit::Done })
-}
-
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// `pmx types`.

@@ -3,7 +3,7 @@
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde::Serialize;
 
-use crate::source::{Diagnostic, Fault, Severity};
+use crate::source::{Diagnostic, Fault, Severity, floor};
 
 /// One complaint as text, without a final newline.
 pub fn render(complaint: &Diagnostic, colour: bool) -> String {
@@ -33,15 +33,8 @@ pub fn render(complaint: &Diagnostic, colour: bool) -> String {
 
 /// A range that fits the text and ends on characters: a caret must never bring the report down.
 fn clamp(text: &str, range: std::ops::Range<usize>) -> std::ops::Range<usize> {
-    let fit = |mut at: usize| {
-        at = at.min(text.len());
-        while !text.is_char_boundary(at) {
-            at -= 1;
-        }
-        at
-    };
-    let start = fit(range.start);
-    start..fit(range.end).max(start)
+    let start = floor(text, range.start);
+    start..floor(text, range.end).max(start)
 }
 
 /// A complaint as JSON: severity, fault, message, help, and the place as file, line, column.

@@ -4,7 +4,7 @@ use std::io::{BufRead, IsTerminal, Read, Write};
 
 use crate::cli::args::{VaultArgs, VaultCommand};
 use crate::cli::exit::Exit;
-use crate::cli::out::Out;
+use crate::cli::out::{Out, counted};
 use crate::ops::front::Front;
 use crate::ops::site::Site;
 use crate::ops::{rotate, secrets, world};
@@ -70,17 +70,12 @@ fn tell(done: &rotate::Rotated, out: &mut Out) {
     let went_on = if done.resumed { "went on with a rotation that had not ended: " } else { "" };
     out.line(format!("{went_on}sealed {} of the store with a new key", counted(done.store, "secret")));
     for (file, count) in &done.vaults {
-        out.line(format!("sealed {} of {file} with a new key", counted(*count as u64, "value")));
+        out.line(format!("sealed {} of {file} with a new key", counted(*count, "value")));
     }
     match &done.old_key_in {
         Some(place) => out.say(format!("the second key in {place} opens nothing any more: take it away")),
         None => out.say("copies of the old key on other machines open nothing any more; a secret that somebody may have read must be replaced where it is used"),
     }
-}
-
-/// `1 value`, `2 values`.
-fn counted(number: u64, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// From a prompt that does not echo, or all of standard input without its last newline. Never from an argument: other users see those.

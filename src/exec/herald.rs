@@ -8,6 +8,7 @@ use crate::exec::keeper::Keeper;
 use crate::name::RunId;
 use crate::plan::graph::ActionId;
 use crate::secret::Redactor;
+use crate::source::{ceil, floor};
 use crate::store::Store;
 use crate::store::words::{Commit, StoreError, Version};
 use crate::wire::clock::Clock;
@@ -150,13 +151,7 @@ fn brief(text: String) -> String {
     if text.len() <= SENTENCE {
         return text;
     }
-    let (mut head, mut tail) = (SENTENCE / 2, text.len() - SENTENCE / 4);
-    while !text.is_char_boundary(head) {
-        head -= 1;
-    }
-    while !text.is_char_boundary(tail) {
-        tail += 1;
-    }
+    let (head, tail) = (floor(&text, SENTENCE / 2), ceil(&text, text.len() - SENTENCE / 4));
     format!("{} … ({} bytes are left out) … {}", &text[..head], tail - head, &text[tail..])
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::event::{Event, RunState};
 use crate::exec::engine::Stop;
-use crate::exec::rig::{Rig, Running, soon};
+use crate::exec::rig::{Gate, Rig, Running, soon};
 use crate::model::contract::{Failure, FailureKind};
 use crate::name::Actor;
 use crate::store::Store;
@@ -47,14 +47,20 @@ fn nothing_is_left(rig: &Rig) {
     assert_eq!(rig.store.another().requests().unwrap(), []);
 }
 
+/// A run that acts on `a` until the gate is opened.
+async fn acting(rig: &Rig) -> (Gate, Running) {
+    let gate = rig.gate("a");
+    let run = rig.start();
+    gate.arrived(1).await;
+    (gate, run)
+}
+
 #[tokio::test]
 async fn a_second_run_waits_and_says_for_whom() {
     // Old system, 5: it failed after 60 s, naming a path and a pid.
     let mut rig = rig();
     rig.actor = Actor::new("discord", "1234/nick");
-    let gate = rig.gate("a");
-    let first = rig.start();
-    gate.arrived(1).await;
+    let (gate, first) = acting(&rig).await;
     rig.actor = Actor::new("cli", "other");
     let second = rig.start_target("v");
     let who = format!("leases waiting for fleet/note/a: run {} by discord:1234/nick, w/a, ", first.id.short());
@@ -87,9 +93,7 @@ async fn a_second_run_waits_and_says_for_whom() {
 async fn independent_runs_act_side_by_side() {
     // Old system, 4: one slow start blocked every other VM.
     let rig = rig();
-    let gate = rig.gate("a");
-    let first = rig.start();
-    gate.arrived(1).await;
+    let (gate, first) = acting(&rig).await;
     assert_eq!(rig.start_target("z").end().await.ran.state, RunState::Succeeded);
     gate.open();
     assert_eq!(first.end().await.ran.state, RunState::Succeeded);
@@ -98,9 +102,7 @@ async fn independent_runs_act_side_by_side() {
 #[tokio::test]
 async fn a_run_that_may_not_wait_is_refused() {
     let mut rig = rig();
-    let gate = rig.gate("a");
-    let first = rig.start();
-    gate.arrived(1).await;
+    let (gate, first) = acting(&rig).await;
     rig.wait = false;
     let told = rig.start_target("v").end().await;
     assert_eq!((told.ran.state, told.ran.failures[0].1.kind), (RunState::Failed, FailureKind::Refused));
@@ -115,9 +117,7 @@ async fn a_run_that_may_not_wait_is_refused() {
 #[tokio::test]
 async fn a_stop_ends_the_wait_and_leaves_the_queue() {
     let rig = rig();
-    let gate = rig.gate("a");
-    let first = rig.start();
-    gate.arrived(1).await;
+    let (gate, first) = acting(&rig).await;
     let second = rig.start_target("v");
     second.until("leases waiting").await;
     let third = rig.start_target("w");
@@ -138,9 +138,7 @@ async fn a_stop_ends_the_wait_and_leaves_the_queue() {
 #[tokio::test]
 async fn observations_never_wait() {
     let rig = rig();
-    let gate = rig.gate("a");
-    let first = rig.start();
-    gate.arrived(1).await;
+    let (gate, first) = acting(&rig).await;
     assert_eq!(rig.start_target("o").end().await.ran.state, RunState::Succeeded);
     gate.open();
     first.end().await;
@@ -151,9 +149,7 @@ async fn what_waits_for_leases_takes_no_slot_from_observations() {
     let steps = note("b", "a") + "[[step]]\nname = \"l\"\ncall = \"fleet.look\"\nwith = { name = 'x' }\n";
     let mut rig = Rig::of(&[("workflows/w.toml", &note("a", "a")), ("workflows/v.toml", &steps)]);
     (rig.settings.jobs, rig.settings.per_host) = (1, 1);
-    let gate = rig.gate("a");
-    let first = rig.start();
-    gate.arrived(1).await;
+    let (gate, first) = acting(&rig).await;
     let second = rig.start_target("v");
     second.until("done v/l").await;
     assert!(second.lines().iter().all(|line| !line.starts_with("started v/b")));
@@ -169,9 +165,7 @@ async fn conditions_are_asked_once_the_leases_are_held() {
     let v = note("b", "b") + "if = 'model.fleet.resource.note.flag.attributes.x == \"up\"'\n";
     let rig = Rig::of(&[("workflows/w.toml", &flag("down")), ("workflows/v.toml", &v), ("workflows/u.toml", &flag("up"))]);
     rig.start_target("u").end().await;
-    let gate = rig.gate("a");
-    let first = rig.start();
-    gate.arrived(1).await;
+    let (gate, first) = acting(&rig).await;
     let second = rig.start_target("v");
     second.until("leases waiting for fleet/note/flag").await;
     gate.open();
@@ -269,9 +263,7 @@ async fn a_loop_over_unknown_items_takes_every_member() {
 #[tokio::test]
 async fn a_dead_holder_lets_the_next_one_in_and_is_told_of() {
     let rig = rig();
-    let gate = rig.gate("a");
-    let first = rig.start();
-    gate.arrived(1).await;
+    let (_gate, first) = acting(&rig).await;
     let second = rig.start_target("v");
     second.until("leases waiting").await;
     let dead = first.id.clone();
@@ -286,9 +278,7 @@ async fn a_dead_holder_lets_the_next_one_in_and_is_told_of() {
 #[tokio::test]
 async fn a_killed_waiter_does_not_block_those_behind_it() {
     let rig = rig();
-    let gate = rig.gate("a");
-    let first = rig.start();
-    gate.arrived(1).await;
+    let (gate, first) = acting(&rig).await;
     let second = rig.start_target("v");
     second.until("leases waiting").await;
     let third = rig.start();

@@ -10,10 +10,36 @@ use super::fleet::{CALAMITY, Fleet};
 use super::process::wait_until;
 use super::real::sshd::Sshd;
 use super::real_types::site::{processes, project};
-use super::sandbox::{Ran, Running};
+use super::sandbox::{Ran, Running, Sandbox};
+
+const NEWEST: [&str; 4] = ["runs", "-n", "1", "--json"];
+
+fn id(runs: Ran) -> String {
+    runs.exits(0).lines()[0]["id"].as_str().expect("a run has an id").to_owned()
+}
 
 fn newest(fleet: &Fleet) -> String {
-    fleet.pmx(&["runs", "-n", "1", "--json"]).exits(0).lines()[0]["id"].as_str().expect("a run has an id").to_owned()
+    id(fleet.pmx(&NEWEST))
+}
+
+/// Kills a run whose command goes on behind sshd until there is a file `go`; the run's id. The same for a shell that runs a script, and for a program that
+/// took the shell's place.
+fn left_behind(sandbox: &Sandbox) -> String {
+    let command = "command=echo begun >>log; echo shown; while [ ! -e go ]; do sleep 0.05; done; echo ended >>log";
+    let mut running = sandbox.start(&["build", "testVmSsh.exec", "-v", "-i", command]);
+    running.wait_for("shown").kill();
+    assert_eq!(running.end().status.code(), None);
+    id(sandbox.pmx(&NEWEST))
+}
+
+/// Waits until the process waits for that command, sees that nothing else was done, and lets the command end. What was done then.
+fn let_go(sshd: &Sshd, mut waiting: Running<'_>) -> (Ran, String) {
+    waiting.wait_for("waiting for a command of the interrupted run");
+    let log = || std::fs::read_to_string(sshd.home().join("log")).unwrap_or_default();
+    assert_eq!(log(), "begun\n", "nobody acts on the host before it has ended");
+    std::fs::write(sshd.home().join("go"), "").expect("a file can be written");
+    let ran = waiting.end().exits(0);
+    (ran, log())
 }
 
 /// A stop whose guest does not listen: it would last an hour.
@@ -99,7 +125,7 @@ fn cancel_ends_the_process_group_behind_a_real_sshd() {
     let mut running = sandbox.start(&["build", "testVmSsh.exec", "-v", "-i", &command]);
     running.wait_for("begun");
     wait_until("its children run", Duration::from_secs(20), || processes(&mark).len() >= 2);
-    let id = sandbox.pmx(&["runs", "-n", "1", "--json"]).exits(0).lines()[0]["id"].as_str().expect("a run has an id").to_owned();
+    let id = id(sandbox.pmx(&NEWEST));
     sandbox.pmx(&["cancel", &id, "--now"]).exits(0).says("has ended: cancelled");
     assert_eq!(processes(&mark), Vec::<String>::new());
     running.end().exits(130);
@@ -109,37 +135,19 @@ fn cancel_ends_the_process_group_behind_a_real_sshd() {
 fn a_command_that_outlived_its_run_is_waited_for() {
     let Some(sshd) = Sshd::start() else { return };
     let sandbox = project(&sshd);
-    // The same for a shell that runs a script, and for a program that took the shell's place.
-    let command = "command=echo begun >>log; echo shown; while [ ! -e go ]; do sleep 0.05; done; echo ended >>log";
-    let mut running = sandbox.start(&["build", "testVmSsh.exec", "-v", "-i", command]);
-    running.wait_for("shown").kill();
-    assert_eq!(running.end().status.code(), None);
-    let id = sandbox.pmx(&["runs", "-n", "1", "--json"]).exits(0).lines()[0]["id"].as_str().expect("a run has an id").to_owned();
+    let id = left_behind(&sandbox);
     sandbox.pmx(&["build", "--resume", &id]).exits(3).says("nobody knows whether testVmSsh.exec").says("--assume testVmSsh.exec=done");
-    let mut resumed = sandbox.start(&["build", "--resume", &id, "--assume", "testVmSsh.exec=again"]);
-    resumed.wait_for("waiting for a command of the interrupted run");
-    let log = || std::fs::read_to_string(sshd.home().join("log")).unwrap_or_default();
-    assert_eq!(log(), "begun\n", "the second did not begin while the first runs");
-    std::fs::write(sshd.home().join("go"), "").expect("a file can be written");
-    resumed.end().exits(0);
-    assert_eq!(log(), "begun\nended\nbegun\nended\n");
+    let (_, log) = let_go(&sshd, sandbox.start(&["build", "--resume", &id, "--assume", "testVmSsh.exec=again"]));
+    assert_eq!(log, "begun\nended\nbegun\nended\n");
 }
 
 #[test]
 fn a_command_that_outlived_its_run_is_waited_for_by_another_run_too() {
     let Some(sshd) = Sshd::start() else { return };
     let sandbox = project(&sshd);
-    let command = "command=echo begun >>log; echo shown; while [ ! -e go ]; do sleep 0.05; done; echo ended >>log";
-    let mut running = sandbox.start(&["build", "testVmSsh.exec", "-v", "-i", command]);
-    running.wait_for("shown").kill();
-    assert_eq!(running.end().status.code(), None);
-    let dead = sandbox.pmx(&["runs", "-n", "1", "--json"]).exits(0).lines()[0]["id"].as_str().expect("a run has an id").to_owned();
-    let mut heir = sandbox.start(&["build", "testVmSsh.exec", "-i", "command=echo heir >>log"]);
-    heir.wait_for("waiting for a command of the interrupted run");
-    let log = || std::fs::read_to_string(sshd.home().join("log")).unwrap_or_default();
-    assert_eq!(log(), "begun\n", "nobody acts on the host before it has ended");
-    std::fs::write(sshd.home().join("go"), "").expect("a file can be written");
-    heir.end().exits(0).says("died during testVmSsh.exec: nothing of it runs any more");
-    assert_eq!(log(), "begun\nended\nheir\n");
+    let dead = left_behind(&sandbox);
+    let (ran, log) = let_go(&sshd, sandbox.start(&["build", "testVmSsh.exec", "-i", "command=echo heir >>log"]));
+    ran.says("died during testVmSsh.exec: nothing of it runs any more");
+    assert_eq!(log, "begun\nended\nheir\n");
     sandbox.pmx(&["run", &dead]).exits(0).says("settled by run").says("nothing of it runs any more");
 }

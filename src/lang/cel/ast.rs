@@ -8,6 +8,7 @@ use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValu
 
 use crate::lang::cel::site::literal;
 use crate::lang::cel::split::balance;
+use crate::source::{ceil, floor};
 
 /// The children of a node, in the order of evaluation.
 pub(in crate::lang) fn children(node: &IdedExpr) -> Vec<&IdedExpr> {
@@ -98,22 +99,6 @@ fn after_field(text: &str, end: usize, field: &str) -> usize {
         Some(after) => after_name(text, end + (rest.len() - after.len()), field),
         None => end,
     }
-}
-
-fn floor(text: &str, mut at: usize) -> usize {
-    at = at.min(text.len());
-    while !text.is_char_boundary(at) {
-        at -= 1;
-    }
-    at
-}
-
-fn ceil(text: &str, mut at: usize) -> usize {
-    at = at.min(text.len());
-    while !text.is_char_boundary(at) {
-        at += 1;
-    }
-    at
 }
 
 /// A call of a global function, with the id (and so the place) of the node that it stands for.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use toml::de::DeTable;
 
-use crate::source::{Diagnostic, Source, Span};
+use crate::source::{Diagnostic, Source, Span, floor};
 
 /// Largest file that is read, in bytes.
 const LARGEST: usize = 32 << 20;
@@ -40,10 +40,7 @@ pub(in crate::lang) fn parse(source: &Arc<Source>) -> Result<toml::Spanned<DeTab
 
 /// Where a bracket was opened that the parser missed only lines later: the last line before with more of them opened than closed.
 fn culprit(text: &str, range: std::ops::Range<usize>) -> std::ops::Range<usize> {
-    let mut at = range.start.min(text.len());
-    while !text.is_char_boundary(at) {
-        at -= 1;
-    }
+    let at = floor(text, range.start);
     let line_start = text[..at].rfind('\n').map_or(0, |at| at + 1);
     let line = text[line_start..].lines().next().unwrap_or_default().trim_start();
     // Only where the error stands at what looks like the beginning of something new.
@@ -134,10 +131,7 @@ fn help(said: &str, span: &Span) -> Option<&'static str> {
 
 fn line_of(span: &Span) -> &str {
     let text = &span.source.text;
-    let mut at = span.range.start.min(text.len());
-    while !text.is_char_boundary(at) {
-        at -= 1;
-    }
+    let at = floor(text, span.range.start);
     let start = text[..at].rfind('\n').map_or(0, |at| at + 1);
     let end = text[at..].find('\n').map_or(text.len(), |n| at + n);
     &text[start..end]

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::event::{RunState, Time};
+use crate::event::Time;
 use crate::ops::history::trouble;
-use crate::source::{Diagnostic, Fault, Severity};
+use crate::ops::runs;
+use crate::source::Diagnostic;
 use crate::store::Store;
 use crate::store::gc::sweep;
 use crate::wire::clock::{Clock, SystemClock};
@@ -33,17 +34,11 @@ pub struct Swept {
     pub dry_run: bool,
 }
 
-/// How many runs are looked at for one that is in progress: one that began before so many others would have been seen by its author.
-const RUNS: usize = 1000;
-
 /// Drops the contents that `kept` does not name; with `dry_run` only says what would go. Refused while a run is in progress: it names contents that were
 /// kept before, and nobody but its process knows which.
 pub fn gc(store: &mut dyn Store, kept: Kept, dry_run: bool) -> Result<Swept, Vec<Diagnostic>> {
-    let runs = store.runs(RUNS).map_err(|e| trouble(&e))?;
-    if let Some(run) = runs.iter().find(|run| run.state == RunState::Running && !dry_run) {
-        let message =
-            format!("run {} ({}) by {} is in progress, and may need what would go", run.id.short(), run.targets.join(" "), run.actor);
-        return Err(vec![Diagnostic::new(Severity::Error, Fault::Refused, message).help("again when it has ended; `pmx runs` lists runs")]);
+    if !dry_run {
+        runs::idle(store, "may need what would go")?;
     }
     let now = SystemClock::new().now();
     let age = i64::try_from(kept.younger.as_millis()).unwrap_or(i64::MAX);

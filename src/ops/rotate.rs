@@ -10,12 +10,11 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::event::RunState;
 use crate::ops::front::Front;
 use crate::ops::history::trouble;
 use crate::ops::site::Site;
-use crate::ops::world;
-use crate::source::{Diagnostic, Fault, Severity};
+use crate::ops::{runs, world};
+use crate::source::Diagnostic;
 use crate::store::Store;
 use crate::vault::VaultError;
 use crate::vault::file::FileVault;
@@ -54,9 +53,6 @@ enum Step {
 
 const STEPS: [Step; 6] = [Step::Look, Step::Add, Step::Store, Step::Vaults, Step::Prove, Step::Finish];
 
-/// How many runs are looked at for one that is in progress.
-const RUNS: usize = 1000;
-
 /// Replaces the key of the project's store.
 pub async fn rotate(front: &Front) -> Result<Rotated, Vec<Diagnostic>> {
     walk(front, &STEPS).await
@@ -66,7 +62,7 @@ async fn walk(front: &Front, steps: &[Step]) -> Result<Rotated, Vec<Diagnostic>>
     let site = Site::find(front)?;
     let none = || vec![Diagnostic::yours("this project has no store yet, so there is no key to replace")];
     let mut store = world::open(&site).map_err(|d| vec![d])?.ok_or_else(none)?;
-    idle(&mut *store)?;
+    runs::idle(&mut *store, "seals with the key that it has")?;
     let mut work = Work::begin(&site, front, store)?;
     for step in steps {
         work.take(*step).await?;
@@ -74,25 +70,9 @@ async fn walk(front: &Front, steps: &[Step]) -> Result<Rotated, Vec<Diagnostic>>
     Ok(work.done)
 }
 
-/// Refuses beside a run, and names it.
-fn idle(store: &mut dyn Store) -> Result<(), Vec<Diagnostic>> {
-    let runs = store.runs(RUNS).map_err(|e| trouble(&e))?;
-    match runs.iter().find(|run| run.state == RunState::Running) {
-        None => Ok(()),
-        Some(run) => {
-            let (id, what) = (run.id.short(), run.targets.join(" "));
-            Err(refused(format!("run {id} ({what}) by {} is in progress, and seals with the key that it has", run.actor)))
-        }
-    }
-}
-
-fn refused(message: String) -> Vec<Diagnostic> {
-    vec![Diagnostic::new(Severity::Error, Fault::Refused, message).help("again when it has ended; `pmx runs` lists runs")]
-}
-
 fn failed(error: &VaultError) -> Vec<Diagnostic> {
     match error {
-        VaultError::KeyInUse { .. } => refused(error.to_string()),
+        VaultError::KeyInUse { .. } => runs::not_now(error.to_string()),
         other => vec![Diagnostic::yours(other.to_string())],
     }
 }
@@ -103,6 +83,16 @@ enum Source {
     File(Rotation),
     /// Elsewhere; the place is for people.
     Given(Box<StoreKey>, String),
+}
+
+impl Source {
+    /// Asks something of the key as it is now.
+    fn with<T>(&self, ask: impl FnOnce(&StoreKey) -> T) -> T {
+        match self {
+            Self::File(rotation) => ask(&rotation.key()),
+            Self::Given(key, _) => ask(key),
+        }
+    }
 }
 
 /// A rotation under way.
@@ -150,33 +140,23 @@ impl Work {
         }
     }
 
-    fn with_key<T>(&self, ask: impl FnOnce(&StoreKey) -> T) -> T {
-        match &self.source {
-            Source::File(rotation) => ask(&rotation.key()),
-            Source::Given(key, _) => ask(key),
-        }
-    }
-
     fn vaults(&self) -> Vec<(String, FileVault)> {
-        self.with_key(|key| self.files.iter().map(|(path, name)| (path.display().to_string(), FileVault::new(name, path, key))).collect())
+        self.source
+            .with(|key| self.files.iter().map(|(path, name)| (path.display().to_string(), FileVault::new(name, path, key))).collect())
     }
 
     /// How many values an older key has sealed; an error where one does not open.
     fn count(&mut self) -> Result<u64, Vec<Diagnostic>> {
         let mut stale = 0;
-        let mut look = |key: &StoreKey, store: &mut dyn Store| {
-            let seen = store.reseal(&mut |sealed| {
+        let seen = self.source.with(|key| {
+            self.store.reseal(&mut |sealed| {
                 key.reseal(sealed).map(|new| {
                     stale += u64::from(new.is_some());
                     None
                 })
-            });
-            seen.map_err(|e| trouble(&e))
-        };
-        match &self.source {
-            Source::File(rotation) => look(&rotation.key(), &mut *self.store)?,
-            Source::Given(key, _) => look(key, &mut *self.store)?,
-        };
+            })
+        });
+        seen.map_err(|e| trouble(&e))?;
         for (_, vault) in self.vaults() {
             stale += vault.stale().map_err(|e| failed(&e))? as u64;
         }
@@ -184,13 +164,7 @@ impl Work {
     }
 
     fn reseal_store(&mut self) -> Result<(), Vec<Diagnostic>> {
-        let changed = match &self.source {
-            Source::File(rotation) => {
-                let key = rotation.key();
-                self.store.reseal(&mut |sealed| key.reseal(sealed))
-            }
-            Source::Given(key, _) => self.store.reseal(&mut |sealed| key.reseal(sealed)),
-        };
+        let changed = self.source.with(|key| self.store.reseal(&mut |sealed| key.reseal(sealed)));
         self.done.store = changed.map_err(|e| trouble(&e))?;
         Ok(())
     }

@@ -8,6 +8,7 @@ use crate::digest::Digest;
 use crate::name::Actor;
 use crate::ops::secrets;
 use crate::secret::{Origin, Sealer, Secret};
+use crate::source::Fault;
 use crate::store::words::Commit;
 
 const SECRETS: [&str; 3] = ["ticket", "token", "a much longer one, of which there is more than a line\nand another"];

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::event::{Ending, Event, Stamped, Time};
+use crate::event::{Ending, Event, RunState, Stamped, Time};
 use crate::name::{Actor, RunId};
 use crate::ops::history::trouble;
-use crate::source::Diagnostic;
+use crate::source::{Diagnostic, Fault, Severity};
 use crate::store::Store;
 use crate::store::words::{ActionRecord, RunRow};
 
@@ -100,6 +100,21 @@ fn resumed(line: &Stamped) -> Option<Resumed> {
 
 /// How many journal lines `pmx run` reads: more than any run of a thousand actions writes.
 const JOURNAL: usize = 10_000;
+
+/// How many runs are looked at for one that is in progress: one that began before so many others would have been seen by its author.
+const RECENT: usize = 1000;
+
+/// Refuses while a run is in progress, which `does` what is in the way: a fragment.
+pub fn idle(store: &mut dyn Store, does: &str) -> Result<(), Vec<Diagnostic>> {
+    let runs = store.runs(RECENT).map_err(|e| trouble(&e))?;
+    let Some(run) = runs.iter().find(|run| run.state == RunState::Running) else { return Ok(()) };
+    Err(not_now(format!("run {} ({}) by {} is in progress, and {does}", run.id.short(), run.targets.join(" "), run.actor)))
+}
+
+/// Refused for as long as some run lasts.
+pub fn not_now(message: String) -> Vec<Diagnostic> {
+    vec![Diagnostic::new(Severity::Error, Fault::Refused, message).help("again when it has ended; `pmx runs` lists runs")]
+}
 
 /// The run that `part` names.
 pub fn find(store: &mut dyn Store, part: &str) -> Result<RunRow, Vec<Diagnostic>> {

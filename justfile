@@ -37,9 +37,9 @@ advisories:
 fmt:
     cargo fmt --all
 
-# Measures against peers on real components, release build: `just bench upload --json`.
-bench NAME *ARGS:
-    cargo bench --locked --bench {{ NAME }} -- {{ ARGS }}
+# Measures against peers, release build: all of it, or `just bench upload --json`.
+bench *ARGS:
+    cargo bench --locked --bench bench -- {{ ARGS }}
 
 # Runs pmx against the practice fleet: `just lab build stop-calamity`.
 lab *ARGS:

@@ -24,6 +24,7 @@ pub fn store(front: &Front) -> Result<Box<dyn Store>, Vec<Diagnostic>> {
 /// `pmx log`.
 pub fn log(front: &Front, args: &LogArgs, out: &mut Out) -> Result<Exit, Vec<Diagnostic>> {
     let mut store = store(front)?;
+    out.in_blocks();
     let with_name = args.resource.is_none();
     let limit = args.limit.unwrap_or(usize::MAX);
     log::log(&mut *store, args.resource.as_deref(), limit, &mut |entry| {

@@ -21,6 +21,18 @@ pub struct Out {
     /// Whether standard error is a terminal.
     pub terminal: bool,
     closed: bool,
+    /// What is not written yet, of a command that says much at once.
+    block: Option<Vec<u8>>,
+    begun: bool,
+}
+
+/// A block of this size is written.
+const BLOCK: usize = 32 << 10;
+
+impl Drop for Out {
+    fn drop(&mut self) {
+        self.flush();
+    }
 }
 
 impl Out {
@@ -29,13 +41,41 @@ impl Out {
         let terminal = std::io::stderr().is_terminal();
         let choice = colour;
         let colour = choice.unwrap_or_else(|| std::io::stdout().is_terminal());
-        Self { json, colour: colour && !json, choice, terminal, closed: false }
+        Self { json, colour: colour && !json, choice, terminal, closed: false, block: None, begun: false }
+    }
+
+    /// From now on what is shown is written in blocks, the first line at once: for commands that show thousands of lines and wait for nothing.
+    pub fn in_blocks(&mut self) {
+        self.block.get_or_insert_default();
+    }
+
+    /// Writes what waits.
+    fn flush(&mut self) {
+        if let Some(block) = self.block.as_mut().filter(|block| !block.is_empty()) {
+            let mut out = std::io::stdout().lock();
+            self.closed |= out.write_all(block).and_then(|()| out.flush()).is_err();
+            block.clear();
+        }
+    }
+
+    /// Writes `line` with the block that it fills.
+    fn put(&mut self, line: &str) {
+        let Some(block) = &mut self.block else {
+            self.closed = writeln!(std::io::stdout(), "{line}").is_err();
+            return;
+        };
+        block.extend_from_slice(line.as_bytes());
+        block.push(b'\n');
+        // Somebody waits for the first line.
+        if !std::mem::replace(&mut self.begun, true) || block.len() >= BLOCK {
+            self.flush();
+        }
     }
 
     /// Writes one line to standard output. A reader that went away (`| head`) ends the output, not the command.
     pub fn line(&mut self, line: impl AsRef<str>) {
         if !self.closed {
-            self.closed = writeln!(std::io::stdout(), "{}", line.as_ref()).is_err();
+            self.put(line.as_ref());
         }
     }
 
@@ -46,6 +86,12 @@ impl Out {
 
     /// Writes one value as one line of JSON.
     pub fn json(&mut self, value: &impl Serialize) {
+        if self.block.is_some()
+            && let Ok(text) = serde_json::to_string(value)
+        {
+            self.line(text);
+            return;
+        }
         self.stream(|out| serde_json::to_writer(out, value));
     }
 
@@ -59,6 +105,7 @@ impl Out {
         if self.closed {
             return;
         }
+        self.flush();
         let mut out = BufWriter::new(std::io::stdout().lock());
         if let Err(error) = write(&mut out)
             && !error.is_io()

@@ -100,7 +100,7 @@ async fn prepare(engine: &Arc<Engine>, action: &Action, force: bool, began: Time
     // The variant may be known only now.
     let bound = BoundCall { variant: values.variant.clone(), ..action.call.clone() };
     let key = key::key(&bound, &call(&values), &keyed);
-    let attempt = keep::begin(engine, action, key, written_names(action, &values)?, &values).await?;
+    let mut attempt = keep::begin(engine, action, key, written_names(action, &values)?, &values).await?;
     let why = if force {
         "runs: what is known has expired or was refused".to_owned()
     } else {
@@ -112,6 +112,7 @@ async fn prepare(engine: &Arc<Engine>, action: &Action, force: bool, began: Time
         }
         verdict.to_string()
     };
+    keep::recall(engine, action, &mut attempt).await?;
     let guard = guard::guard(engine, action, &values, &attempt).await?;
     Ok(Prepared::Run(Box::new(Ready { values, attempt, why, guard })))
 }

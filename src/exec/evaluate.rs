@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use crate::digest::Digest;
 use crate::exec::engine::Engine;
+use crate::exec::plain;
 use crate::exec::scope::{Reads, RunScope};
 use crate::lang::template::{Evaluated, Expr, Scope};
 use crate::lang::types::Object;
 use crate::model::contract::{At, Failure};
+use crate::model::schema::shared;
 use crate::name::ResourceName;
 use crate::plan::graph::{Action, Bound, Frame, SetBy};
 use crate::plan::variant::Variants;
@@ -73,17 +75,21 @@ pub enum Evaluation {
 
 /// The conditions of the action and, when all hold, its arguments; all of them see the same versions.
 pub async fn action(engine: &Arc<Engine>, action: &Action) -> Result<Evaluation, Failure> {
+    if plain::action(action) {
+        return all(engine, action);
+    }
     let (engine, action) = (Arc::clone(engine), action.clone());
-    blocking(move || {
-        let reads = Reads::default();
-        for condition in &action.flow.conditions {
-            if !holds(&engine, &action, condition, &reads).map_err(|d| failed(&d))? {
-                return Ok(Evaluation::Not(condition.0.span.text().trim().to_owned()));
-            }
+    blocking(move || all(&engine, &action)).await
+}
+
+fn all(engine: &Engine, action: &Action) -> Result<Evaluation, Failure> {
+    let reads = Reads::default();
+    for condition in &action.flow.conditions {
+        if !holds(engine, action, condition, &reads).map_err(|d| failed(&d))? {
+            return Ok(Evaluation::Not(condition.0.span.text().trim().to_owned()));
         }
-        evaluate(&engine, &action, &reads).map(|values| Evaluation::Values(Box::new(values))).map_err(|d| failed(&d))
-    })
-    .await
+    }
+    evaluate(engine, action, &reads).map(|values| Evaluation::Values(Box::new(values))).map_err(|d| failed(&d))
 }
 
 fn holds(engine: &Engine, action: &Action, (condition, frame): &(Expr, Arc<Frame>), reads: &Reads) -> Result<bool, Diagnostic> {
@@ -125,10 +131,12 @@ fn evaluate(engine: &Engine, action: &Action, reads: &Reads) -> Result<Values, D
     let scopes = Scopes { outer: &outer, inner: &inner };
     let host = call.method.acts.iter().find_map(|acts| if let At::Host(argument) = acts.at { Some(argument) } else { None });
     let mut values = Values { variant: variant(action, inner.inputs()), ..Values::default() };
-    let sides =
-        [(&*call.globals, (call.kind.globals)(), &mut values.globals), (&call.arguments, (call.method.arguments)(), &mut values.arguments)];
+    let sides = [
+        (&*call.globals, shared(call.kind.globals), &mut values.globals),
+        (&call.arguments, shared(call.method.arguments), &mut values.arguments),
+    ];
     for (bound, schema, into) in sides {
-        for (name, (value, read)) in scopes.evaluate_all(bound, &schema)? {
+        for (name, (value, read)) in scopes.evaluate_all(bound, schema)? {
             if host == Some(name.as_str()) {
                 values.host = Some(value.to_string()).filter(|_| value != Value::Null);
                 values.machine = machine(&read, reads);

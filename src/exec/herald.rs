@@ -10,7 +10,7 @@ use crate::plan::graph::ActionId;
 use crate::secret::Redactor;
 use crate::source::{ceil, floor};
 use crate::store::Store;
-use crate::store::words::{Commit, StoreError, Version};
+use crate::store::words::{ActionRecord, Commit, StoreError, Version};
 use crate::wire::clock::Clock;
 
 /// Hears every event as it happens. Must not block: a slow reader keeps a queue of its own.
@@ -24,9 +24,30 @@ pub struct Herald {
     redactor: Redactor,
     listener: Listener,
     keeper: Keeper,
-    pending: Arc<Mutex<Vec<Stamped>>>,
+    pending: Arc<Mutex<Pending>>,
     claims: Arc<Mutex<Claims>>,
 }
+
+/// What waits for the next transaction.
+#[derive(Default)]
+struct Pending {
+    lines: Vec<Stamped>,
+    records: Vec<ActionRecord>,
+    /// Small blobs that the records name.
+    blobs: Vec<Vec<u8>>,
+}
+
+impl Pending {
+    /// Puts what could not be written in front again.
+    fn put_back(&mut self, earlier: Self) {
+        self.lines.splice(0..0, earlier.lines);
+        self.records.splice(0..0, earlier.records);
+        self.blobs.splice(0..0, earlier.blobs);
+    }
+}
+
+/// So many records wait at most: a run of a million fresh observations must not hold them all.
+const RECORDS: usize = 4096;
 
 impl Herald {
     /// A herald of `run`.
@@ -41,8 +62,22 @@ impl Herald {
         let stamped = self.stamp(event);
         (self.listener)(&stamped);
         if journaled(&stamped.event) {
-            waiting.push(stamped);
+            waiting.lines.push(stamped);
         }
+    }
+
+    /// The same with a record that goes into the same transaction as its line.
+    pub async fn confirm(&self, record: ActionRecord, blob: Option<Vec<u8>>, event: Event) -> Result<(), StoreError> {
+        let full = {
+            let mut waiting = self.waiting();
+            let stamped = self.stamp(event);
+            (self.listener)(&stamped);
+            waiting.lines.push(stamped);
+            waiting.records.push(record);
+            waiting.blobs.extend(blob);
+            waiting.records.len() >= RECORDS
+        };
+        if full { self.commit(|_| Ok(Commit::default())).await.map(drop) } else { Ok(()) }
     }
 
     /// Something happened, and nothing may go on before it is in the journal, synced.
@@ -77,15 +112,17 @@ impl Herald {
         let job = move |store: &mut dyn Store| {
             let (mut commit, events) = build(store)?;
             // Lines are taken on the store's thread, so that two transactions cannot write them in the wrong order.
-            let lines = std::mem::take(&mut *herald.waiting());
+            let earlier = std::mem::take(&mut *herald.waiting());
             let told: Vec<Stamped> = events.into_iter().map(|event| herald.stamp(event)).collect();
-            commit.journal = Some((herald.run.clone(), lines.iter().chain(&told).cloned().collect()));
+            commit.journal = Some((herald.run.clone(), earlier.lines.iter().chain(&told).cloned().collect()));
+            commit.records.splice(0..0, earlier.records.iter().cloned());
+            let blobs = earlier.blobs.iter().try_for_each(|blob| store.put_blob(blob).map(drop));
             let (ended, change) = {
                 let mut claims = herald.claims();
                 (ends.map(|id| (id, claims.ended(id))), claims.take_change())
             };
             commit.leases = commit.leases.or_else(|| (!change.is_empty()).then(|| (herald.run.clone(), change.clone())));
-            let result = store.commit(commit);
+            let result = blobs.and_then(|()| store.commit(commit));
             if result.is_err() {
                 let mut claims = herald.claims();
                 claims.put_back(change);
@@ -93,8 +130,8 @@ impl Herald {
             }
             match &result {
                 Ok(_) => told.iter().for_each(|stamped| (herald.listener)(stamped)),
-                // The lines happened all the same: they go into the next transaction, in front.
-                Err(_) => drop(herald.waiting().splice(0..0, lines)),
+                // It happened all the same: it goes into the next transaction, in front.
+                Err(_) => herald.waiting().put_back(earlier),
             }
             result
         };
@@ -106,7 +143,7 @@ impl Herald {
         self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Vec<Stamped>> {
+    fn waiting(&self) -> MutexGuard<'_, Pending> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

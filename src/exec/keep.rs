@@ -35,15 +35,15 @@ pub struct Attempt {
     pub names: Vec<ResourcePattern>,
     /// Their heads, those of wildcards, and those of what the same key wrote before, when it began: an Observe moves a head only from here.
     pub heads: BTreeMap<ResourceName, Version>,
-    /// The attributes of those heads.
+    /// The attributes of those heads that it may write; filled for an action that runs, by [`recall`].
     pub previous: Previous,
-    /// The machine where it acts, if its place is one.
+    /// The machine where it acts, if its place is one; likewise.
     pub machine: Option<Machine>,
     /// What keeps the definition's single instances apart.
     pub variant: Option<String>,
     /// The newest successful record with the same key.
     pub same_key: Option<ActionRecord>,
-    /// The newest record with the same subject, with its manifest.
+    /// The newest record with the same subject, with its manifest; only where the key may have changed.
     pub same_subject: Option<(ActionRecord, Option<Manifest>)>,
 }
 
@@ -67,18 +67,52 @@ pub async fn begin(
     values: &Values,
 ) -> Result<Attempt, Failure> {
     let (variant, reads) = (values.variant.clone(), values.reads.clone());
-    let (sealer, redactor) = (Arc::clone(&engine.view.sealer), engine.view.redactor.clone());
-    let machine = machine_of(action);
+    let looks = !action.call.method.effect.acts();
     let call = action.call.name();
     let job = move |store: &mut dyn Store| -> Result<Attempt, StoreError> {
         let mut heads = BTreeMap::new();
-        let mut previous = Previous::new();
         for pattern in &names {
-            for version in store.heads(Some(pattern))? {
-                let attributes = view::attributes(store, Some((&*sealer, &redactor)), &version)?;
-                previous.insert((version.resource.spec.clone(), version.resource.instance.clone()), attributes);
-                heads.insert(version.resource.clone(), version);
+            heads.extend(store.heads(Some(pattern))?.into_iter().map(|version| (version.resource.clone(), version)));
+        }
+        let mut subject = call;
+        for name in &names {
+            subject.push_str(&format!(" {}/{}", name.spec, name.instance.as_deref().unwrap_or("*")));
+        }
+        // An effect runs whatever is known of it.
+        let same_key = if looks { store.record_by_key(&key)? } else { None };
+        for output in same_key.iter().flat_map(|record| &record.outputs) {
+            if heads.contains_key(&output.resource) {
+                continue;
             }
+            if let Some(version) = store.head(&output.resource)? {
+                heads.insert(output.resource.clone(), version);
+            }
+        }
+        let changed = looks && (same_key.is_none() || heads.values().any(|head| head.made.key != key));
+        let same_subject = match if changed { store.record_by_subject(&subject)? } else { None } {
+            Some(record) => {
+                let manifest = store.blob(&record.manifest)?.and_then(|bytes| String::from_utf8(bytes).ok()).map(Manifest::stored);
+                Some((record, manifest))
+            }
+            None => None,
+        };
+        let (previous, machine) = (Previous::new(), None);
+        Ok(Attempt { variant, key, manifest, subject, reads, names, heads, previous, machine, same_key, same_subject })
+    };
+    engine.view.keeper.look(job).await.map_err(ours)
+}
+
+/// Reads what only an action that runs needs to know: what its heads hold, and which machine it acts on.
+pub async fn recall(engine: &Arc<Engine>, action: &Action, attempt: &mut Attempt) -> Result<(), Failure> {
+    let (sealer, redactor) = (Arc::clone(&engine.view.sealer), engine.view.redactor.clone());
+    let machine = machine_of(action);
+    let own = |version: &&Version| attempt.names.iter().any(|name| name.contains(&version.resource));
+    let heads: Vec<Version> = attempt.heads.values().filter(own).cloned().collect();
+    let job = move |store: &mut dyn Store| -> Result<(Previous, Option<Machine>), StoreError> {
+        let mut previous = Previous::new();
+        for version in heads {
+            let attributes = view::attributes(store, Some((&*sealer, &redactor)), &version)?;
+            previous.insert((version.resource.spec, version.resource.instance), attributes);
         }
         let machine = match machine {
             Some(name) => {
@@ -87,26 +121,10 @@ pub async fn begin(
             }
             None => None,
         };
-        let mut subject = call;
-        for name in &names {
-            subject.push_str(&format!(" {}/{}", name.spec, name.instance.as_deref().unwrap_or("*")));
-        }
-        let same_subject = match store.record_by_subject(&subject)? {
-            Some(record) => {
-                let manifest = store.blob(&record.manifest)?.and_then(|bytes| String::from_utf8(bytes).ok()).map(Manifest::stored);
-                Some((record, manifest))
-            }
-            None => None,
-        };
-        let same_key = store.record_by_key(&key)?;
-        for output in same_key.iter().flat_map(|record| &record.outputs) {
-            if let (false, Some(version)) = (heads.contains_key(&output.resource), store.head(&output.resource)?) {
-                heads.insert(output.resource.clone(), version);
-            }
-        }
-        Ok(Attempt { variant, key, manifest, subject, reads, names, heads, previous, machine, same_key, same_subject })
+        Ok((previous, machine))
     };
-    engine.view.keeper.call(job).await.map_err(ours)
+    (attempt.previous, attempt.machine) = engine.view.keeper.call(job).await.map_err(ours)?;
+    Ok(())
 }
 
 /// The machine whose resource the action's place names, if it is one.
@@ -299,19 +317,18 @@ pub fn sound(name: &ResourceName) -> Result<(), BadName> {
     name.to_string().parse::<ResourceName>().map(drop)
 }
 
-/// Stores that an observation was fresh: a record that names the versions it confirms.
+/// Tells that an observation was fresh and notes a record that names the versions it confirms. Both reach the store with the next transaction of the run:
+/// nothing was done, so that a run whose process dies before it looks again at nothing more than its like.
 pub async fn confirmed(engine: &Arc<Engine>, action: &Action, attempt: &Attempt, told: Event) -> Result<(), Failure> {
     let now = engine.wire.clock.now();
     let mut base = record(engine, action, attempt, (Ending::Fresh, "fresh".to_owned(), now));
     let output =
         |version: &Version| Output { resource: version.resource.clone(), content: version.content, version: Some(version.digest()) };
     base.outputs = attempt.heads.values().map(output).collect();
-    let manifest = attempt.manifest.clone();
-    let commit = move |store: &mut dyn Store| {
-        store.put_blob(manifest.as_str().as_bytes())?;
-        Ok((Commit { records: vec![base], ..Commit::default() }, vec![told]))
-    };
-    engine.herald.commit_telling(commit).await.map(drop).map_err(ours)
+    // The record of the run that looked names the same manifest; it may have lost it to `gc` since.
+    let known = attempt.same_key.as_ref().is_some_and(|record| record.manifest == base.manifest);
+    let manifest = (!known).then(|| attempt.manifest.as_str().as_bytes().to_vec());
+    engine.herald.confirm(base, manifest, told).await.map_err(ours)
 }
 
 /// Stores that an action failed. A store that cannot take even this is told as a warning: the failure itself must not be hidden by it.

@@ -1,6 +1,6 @@
 //! The runner: takes a graph, acts on the world, and keeps what came of it.
 //!
-//! Holds: the driver, the state of actions, one action's life, leases, refreshes, and the store's thread
+//! Holds: the driver, the state of actions, one action's life, leases, refreshes, and the store's keeper
 //! Imports: digest, event, lang, model, name, plan, secret, source, store, value, wire
 //! Effects: none of its own: the world through wire, the store through its keeper
 //! Never: reads files of the project, decides an order, prints
@@ -17,6 +17,7 @@ pub mod keeper;
 pub mod lease;
 pub mod outline;
 pub mod past;
+pub mod plain;
 pub mod queue;
 pub mod refresh;
 pub mod reporter;

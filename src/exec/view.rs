@@ -46,13 +46,12 @@ impl View {
     /// The newest version of `name` with its attributes.
     pub async fn head(&self, name: &ResourceName) -> Result<Option<Held>, StoreError> {
         let (sealer, redactor, name) = (Arc::clone(&self.sealer), self.redactor.clone(), name.clone());
-        self.keeper.call(move |store| open_head(store, &*sealer, &redactor, &name)).await
+        self.keeper.look(move |store| open_head(store, &*sealer, &redactor, &name)).await
     }
 
     /// The same on a thread that may block.
     pub fn head_blocking(&self, name: &ResourceName) -> Result<Option<Held>, StoreError> {
-        let (sealer, redactor, name) = (Arc::clone(&self.sealer), self.redactor.clone(), name.clone());
-        self.keeper.call_blocking(move |store| open_head(store, &*sealer, &redactor, &name))
+        self.keeper.call_blocking(|store| open_head(store, &*self.sealer, &self.redactor, name))
     }
 
     /// Seals the secrets of `attributes` and writes the rest as canonical JSON. Text that holds a secret of this run, such as what a command printed,

@@ -1,5 +1,8 @@
 //! Schemas: our types out of the Rust structs that hold arguments and attributes.
 
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
 use schemars::JsonSchema;
 use serde_json::Value as Json;
 
@@ -15,6 +18,18 @@ pub fn object<T: JsonSchema>() -> Object {
         Kind::Object(fields) => fields,
         _ => Object::new(),
     }
+}
+
+/// What the rows of types give their schemas by.
+type Make = fn() -> Object;
+
+static MADE: LazyLock<Mutex<HashMap<Make, &'static Object>>> = LazyLock::new(Mutex::default);
+
+/// What `make` gives, made once per process and kept to its end: a schema is asked for at every call, and making one takes longer than the call's other
+/// preparations together. There are as many as the rows of types name.
+pub fn shared(make: Make) -> &'static Object {
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    made.entry(make).or_insert_with(|| Box::leak(Box::new(make())))
 }
 
 /// Reads one JSON schema, as schemars writes them: no references, because subschemas are inlined.

@@ -166,8 +166,9 @@ async fn plan_new(front: &Front, site: &Site, request: &Request) -> Result<(Open
     let (planner, graph, inputs) = compile_sources(site, &sources, &request.targets, &request.inputs)?;
     answerable(&graph, &Past::default(), &*request.confirmer)?;
     ready::make_ready(site, front).await.map_err(|d| vec![d])?;
-    let opened = world::open_or_create(site, front).map_err(|d| vec![d])?;
-    let kept = recipe::keep(&sources, front.profile.as_deref(), (&graph, &inputs), &*opened.key);
+    let mut opened = world::open_or_create(site, front).map_err(|d| vec![d])?;
+    let kept = recipe::keep(&sources, front.profile.as_deref(), (&graph, &inputs), (&mut *opened.store, &*opened.key));
+    let kept = kept.map_err(|e| trouble(&e))?;
     let run = RunId::from_uuid(uuid::Uuid::now_v7());
     let who = Asked { run, actor: front.actor.clone(), targets: request.targets.clone(), past: Arc::default() };
     let row = RunRow {
@@ -241,15 +242,8 @@ async fn begin(keeper: &Keeper, who: &Asked, graph: &Graph, beginning: Beginning
 }
 
 fn begin_new(store: &mut dyn Store, (row, kept): (RunRow, Kept)) -> Result<(), StoreError> {
-    let mut sealed = Vec::new();
-    // Files change seldom: mostly all of them are known, and no transaction is needed.
-    for (digest, bytes) in kept.sealed {
-        if store.sealed(&digest)?.is_none() {
-            sealed.push((digest, bytes));
-        }
-    }
-    if !sealed.is_empty() {
-        store.commit(Commit { sealed, ..Commit::default() })?;
+    if !kept.sealed.is_empty() {
+        store.commit(Commit { sealed: kept.sealed, ..Commit::default() })?;
     }
     store.put_blob(&kept.blob)?;
     store.begin_run(row)

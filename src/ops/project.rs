@@ -7,6 +7,7 @@ use crate::lang::check::{self, MethodSchema, Schemas, TypeSchema};
 use crate::lang::{Project, project};
 use crate::model::contract::{Effect, Instance, MethodRow, TypeRow};
 use crate::model::registry;
+use crate::model::schema::shared;
 use crate::ops::planner::find;
 use crate::ops::site::{self, Site};
 use crate::plan::{Target, lower};
@@ -52,7 +53,7 @@ pub fn load(site: &Site) -> Result<Loaded, Vec<Diagnostic>> {
 pub fn read(sources: &project::Sources) -> Loaded {
     let (project, mut complaints) = project::parse(sources);
     if let Some(project) = &project {
-        complaints.extend(check::check(project, &schemas()));
+        complaints.extend(check::check(project, &schemas(project)));
     }
     complaints.sort_by_key(|d| (d.severity, d.at.as_ref().map(|(span, _)| (span.source.name.clone(), span.range.start))));
     Loaded { project: project.map(Arc::new), complaints }
@@ -77,10 +78,10 @@ pub fn check(site: &Site) -> Result<Loaded, Vec<Diagnostic>> {
     Ok(loaded)
 }
 
-/// The schemas of all registered types, as the checker takes them.
-pub fn schemas() -> Schemas {
+/// The schemas of the types that the project uses, as the checker takes them; of the others the names.
+pub fn schemas(project: &Project) -> Schemas {
     let method = |method: &MethodRow| {
-        let schema = MethodSchema { arguments: (method.arguments)(), observes: method.effect == Effect::Observe };
+        let schema = MethodSchema { arguments: shared(method.arguments).clone(), observes: method.effect == Effect::Observe };
         (method.name.to_owned(), schema)
     };
     let singles = |row: &TypeRow| {
@@ -90,13 +91,21 @@ pub fn schemas() -> Schemas {
                 all.entry(writes.spec.to_owned()).or_default().insert(name.to_owned());
             }
         }
+        // `exec` names its result as its step says: then any name may be one.
+        let named = |spec: &str| {
+            let mut writes = row.methods.iter().flat_map(|method| method.writes);
+            writes.any(|writes| writes.spec == spec && matches!(writes.instance, Instance::Argument(_)))
+        };
+        all.retain(|spec, _| !named(spec));
         all
     };
     let of = |row: &TypeRow| TypeSchema {
-        globals: (row.globals)(),
+        globals: shared(row.globals).clone(),
         methods: row.methods.iter().map(method).collect(),
-        specs: row.specs.iter().map(|spec| (spec.name.to_owned(), (spec.attributes)())).collect(),
+        specs: row.specs.iter().map(|spec| (spec.name.to_owned(), shared(spec.attributes).clone())).collect(),
         singles: singles(row),
     };
-    Schemas { types: registry::types().iter().map(|row| (row.name.to_owned(), of(row))).collect() }
+    let used: BTreeSet<&str> = project.definitions.values().map(|definition| definition.kind.value.as_str()).collect();
+    let one = |row: &&TypeRow| (row.name.to_owned(), if used.contains(row.name) { of(row) } else { TypeSchema::default() });
+    Schemas { types: registry::types().iter().map(one).collect() }
 }

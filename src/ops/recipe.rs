@@ -52,7 +52,7 @@ struct Blob<'a> {
 pub struct Kept {
     /// The drawing with the recipe: the run's graph blob.
     pub blob: Vec<u8>,
-    /// The texts of the files, sealed, by keyed digest.
+    /// The texts of those files that the store does not hold yet, sealed, by keyed digest.
     pub sealed: Vec<(Digest, Vec<u8>)>,
 }
 
@@ -80,7 +80,12 @@ fn digests(sources: &Sources, sealer: &dyn Sealer) -> BTreeMap<String, Digest> {
 }
 
 /// The recipe of `graph` as the store keeps it.
-pub fn keep(sources: &Sources, profile: Option<&str>, (graph, inputs): (&Graph, &Map), sealer: &dyn Sealer) -> Kept {
+pub fn keep(
+    sources: &Sources,
+    profile: Option<&str>,
+    (graph, inputs): (&Graph, &Map),
+    (store, sealer): (&mut dyn Store, &dyn Sealer),
+) -> Result<Kept, StoreError> {
     let recipe = Recipe {
         format: FORMAT,
         profile: profile.map(str::to_owned),
@@ -89,9 +94,17 @@ pub fn keep(sources: &Sources, profile: Option<&str>, (graph, inputs): (&Graph, 
         types: graph.actions.iter().map(|action| (action.call.kind.name.to_owned(), action.call.kind.revision)).collect(),
         files: digests(sources, sealer),
     };
-    let sealed = files(sources).map(|file| (sealer.keyed_digest(file.text.as_bytes()), sealer.seal(file.text.as_bytes())));
+    let mut sealed = Vec::new();
+    // Files change seldom: mostly all of them are known.
+    for file in files(sources) {
+        let digest = recipe.files.get(&file.name.display().to_string()).copied();
+        let digest = digest.unwrap_or_else(|| sealer.keyed_digest(file.text.as_bytes()));
+        if store.sealed(&digest)?.is_none() {
+            sealed.push((digest, sealer.seal(file.text.as_bytes())));
+        }
+    }
     let blob = serde_json::to_vec(&Blob { drawing: &explain::summary(graph), recipe: &recipe });
-    Kept { blob: blob.unwrap_or_default(), sealed: sealed.collect() }
+    Ok(Kept { blob: blob.unwrap_or_default(), sealed })
 }
 
 /// Why a recipe cannot be used.

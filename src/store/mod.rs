@@ -52,7 +52,7 @@ use words::{ActionRecord, Cancel, Commit, RunRow, StoreError, Version};
 /// What becomes of sealed bytes: others, `None` when they stay, or why not.
 pub type Reseal<'a> = dyn FnMut(&[u8]) -> Result<Option<Vec<u8>>, String> + 'a;
 
-/// A store. Synchronous; it lives on one thread of its process, and several processes may use one directory at the same time.
+/// A store. Synchronous; one thread of its process at a time uses it, and several processes may use one directory at the same time.
 pub trait Store: Send {
     /// The store's own id (32 hex digits), made with it: the name of its key.
     fn id(&self) -> &str;

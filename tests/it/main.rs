@@ -10,6 +10,7 @@ mod commands;
 mod destroy;
 mod faults;
 mod fleet;
+mod instructions;
 mod interrupt;
 mod kill;
 mod kills;

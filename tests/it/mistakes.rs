@@ -46,7 +46,7 @@ impl Files {
             project::Sources { pmxfile: source(&"Pmxfile.toml".to_owned()), definitions: of("definitions/"), workflows: of("workflows/") };
         let (project, mut complaints) = project::parse(&sources);
         if let Some(project) = &project {
-            complaints.extend(check::check(project, &schemas()));
+            complaints.extend(check::check(project, &schemas(project)));
         }
         complaints.retain(|complaint| complaint.severity == Severity::Error);
         complaints

@@ -1,6 +1,7 @@
 //! Compiling: parse, limit, lower; each text once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use crate::lang::cel::ast;
 use crate::lang::cel::guard;
 use crate::lang::cel::lower::{Lowering, fast};
 use crate::lang::cel::program::{Fault, Program};
-use crate::lang::cel::{pool, run};
+use crate::lang::cel::{path, pool, run};
 
 /// Programs that are kept for the next place that holds the same text.
 const MOST_KEPT: usize = 4096;
@@ -46,7 +47,11 @@ pub(in crate::lang) fn compile(text: &str) -> Result<Arc<Program>, Vec<Fault>> {
     if let Some(known) = KEPT.lock().unwrap_or_else(PoisonError::into_inner).get(text) {
         return Ok(Arc::clone(known));
     }
-    let program = Arc::new(if pool::is_ours() { parse(text)? } else { parse_elsewhere(text)? });
+    let program = Arc::new(match path::parse(text) {
+        Some((tree, places)) => lowered(text, tree, places)?,
+        None if pool::is_ours() => parse(text)?,
+        None => parse_elsewhere(text)?,
+    });
     let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
     if kept.len() >= MOST_KEPT {
         kept.clear();
@@ -79,6 +84,10 @@ fn parse(text: &str) -> Result<Program, Vec<Fault>> {
         return Err(vec![Fault::new(0..text.len(), format!("the expression is nested deeper than {} levels", guard::DEEPEST))]);
     }
     let places = ast::places(&tree, &info, text);
+    lowered(text, tree, places)
+}
+
+fn lowered(text: &str, tree: IdedExpr, places: BTreeMap<u64, Range<usize>>) -> Result<Program, Vec<Fault>> {
     let mut lowering = Lowering::new(text, &places);
     let code = lowering.expr(&tree);
     let Lowering { mut refs, sites, faults, .. } = lowering;

@@ -11,6 +11,7 @@ pub(in crate::lang) mod explain;
 pub(in crate::lang) mod functions;
 pub(in crate::lang) mod guard;
 pub(in crate::lang) mod lower;
+pub(in crate::lang) mod path;
 pub(in crate::lang) mod pattern;
 pub(in crate::lang) mod pool;
 pub(in crate::lang) mod program;

@@ -1,16 +1,19 @@
 //! Regular expressions, in CEL's dialect, against whole texts.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cel::common::types::CelString;
 use cel::common::value::{CowVal, Val};
+use regex::Regex;
 
 use crate::lang::cel::{compile, guard};
 
 /// Answers that are kept; patterns repeat, texts hardly do.
 const MOST_KEPT: usize = 256;
 
+/// Compiled patterns, `None` for one that is none: compiling one takes a hundred times as long as asking it, and `accepts` asks at every call.
+static WHOLE: Mutex<BTreeMap<String, Option<Arc<Regex>>>> = Mutex::new(BTreeMap::new());
 static GOOD: Mutex<BTreeMap<String, Result<(), String>>> = Mutex::new(BTreeMap::new());
 
 /// Whether `pattern` is a regular expression.
@@ -32,7 +35,22 @@ pub(in crate::lang) fn check(pattern: &str) -> Result<(), String> {
 
 /// Whether the whole of `text` matches `pattern`; `false` for a pattern that is none.
 pub(in crate::lang) fn matches(text: &str, pattern: &str) -> bool {
-    check(pattern).is_ok() && matches_raw(text, &format!("^(?:{pattern})$")).unwrap_or(false)
+    whole(pattern).is_some_and(|regex| regex.is_match(text))
+}
+
+/// The pattern against whole texts, by the crate and with the limits that CEL's `matches` has.
+fn whole(pattern: &str) -> Option<Arc<Regex>> {
+    let mut known = WHOLE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(regex) = known.get(pattern) {
+        return regex.clone();
+    }
+    let compile = |()| Regex::new(&format!("^(?:{pattern})$")).ok().map(Arc::new);
+    let regex = check(pattern).ok().and_then(compile);
+    if known.len() >= MOST_KEPT {
+        known.clear();
+    }
+    known.insert(pattern.to_owned(), regex.clone());
+    regex
 }
 
 fn matches_raw(text: &str, pattern: &str) -> Result<bool, String> {

@@ -61,6 +61,17 @@ impl Template {
         matches!(self, Self::Literal(_))
     }
 
+    /// Whether evaluating it needs neither CEL nor a vault: plain paths and literals.
+    pub fn is_plain(&self) -> bool {
+        match self {
+            Self::Literal(_) => true,
+            Self::Expr(expr) => expr.is_plain(),
+            Self::Text(pieces) => pieces.iter().all(|piece| if let Piece::Expr(expr) = piece { expr.is_plain() } else { true }),
+            Self::List(items) => items.iter().all(|item| item.value.is_plain()),
+            Self::Map(fields) => fields.values().all(|field| field.value.is_plain()),
+        }
+    }
+
     /// Every expression inside, in the order of the text.
     pub fn exprs(&self) -> Vec<&Expr> {
         match self {
@@ -111,6 +122,11 @@ impl Expr {
     fn of_program(program: Arc<Program>, written: &Written) -> Self {
         let refs = program.refs.iter().map(|raw| reference(raw, written)).collect();
         Self { span: written.inner(), refs, program, written: Arc::new(written.clone()) }
+    }
+
+    /// Whether evaluating it needs neither CEL nor a vault.
+    pub fn is_plain(&self) -> bool {
+        self.program.fast.is_some() && !self.refs.iter().any(|reference| matches!(reference.root, Root::Vault(..)))
     }
 
     /// What was written, without the `${{ }}`.

@@ -1,0 +1,286 @@
+//! The harness of all benches: contenders do the same work in turn, in one run; median, spread and ratios come out as text or as lines of JSON.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+/// Fewer rounds tell nothing on a machine that does other work.
+pub const ROUNDS: usize = 5;
+/// Where programs are that an ordinary user's PATH leaves out.
+const ALSO: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin"];
+/// Tells the peak of a process's memory: Debian's package `time`.
+const TIME: &str = "/usr/bin/time";
+
+/// The `pmx` that this bench was built with.
+pub fn pmx() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_pmx"))
+}
+
+/// Where a program is, if it is there.
+pub fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    path.split(':').chain(ALSO).map(|dir| Path::new(dir).join(name)).find(|path| path.is_file())
+}
+
+/// Runs a command that must succeed; returns its standard output.
+pub fn run(command: &mut Command) -> String {
+    let out = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(out.status.success(), "{command:?} ended with {}\n{}{}", out.status, text(&out.stdout), text(&out.stderr));
+    text(&out.stdout)
+}
+
+/// How long a whole process takes, from its start to its end. It must succeed; what it prints goes nowhere.
+pub fn timed(command: &mut Command) -> Duration {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let began = Instant::now();
+    let status = command.status().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+    let took = began.elapsed();
+    assert!(status.success(), "{command:?} ended with {status}: run it by hand to see why");
+    took
+}
+
+/// How long `work` takes in this process.
+pub fn clocked(work: impl FnOnce()) -> Duration {
+    let began = Instant::now();
+    work();
+    began.elapsed()
+}
+
+/// The peak of a process's memory in KiB; `None` where nothing tells it.
+pub fn peak(command: &Command) -> Option<u64> {
+    let out = tempfile::NamedTempFile::new().expect("a temporary file can be made");
+    let mut wrapped = Command::new(Path::new(TIME).exists().then_some(TIME)?);
+    wrapped.args(["-f", "%M", "-o"]).arg(out.path()).arg(command.get_program()).args(command.get_args());
+    if let Some(dir) = command.get_current_dir() {
+        wrapped.current_dir(dir);
+    }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => wrapped.env(name, value),
+            None => wrapped.env_remove(name),
+        };
+    }
+    timed(&mut wrapped);
+    std::fs::read_to_string(out.path()).expect("time writes what it measured").trim().parse().ok()
+}
+
+/// Does the work of one round.
+pub enum Work<'a> {
+    /// A whole process, made anew for each round.
+    Process(Box<dyn FnMut(usize) -> Command + 'a>),
+    /// Whatever takes its own time.
+    Own(Box<dyn FnMut(usize) -> Duration + 'a>),
+}
+
+/// One who does the work.
+pub struct Contender<'a> {
+    name: String,
+    peer: bool,
+    /// Programs without which it cannot.
+    needs: Vec<&'static str>,
+    work: Work<'a>,
+}
+
+impl<'a> Contender<'a> {
+    /// pmx, or some way of it.
+    pub fn ours(name: impl Into<String>, work: Work<'a>) -> Self {
+        Self { name: name.into(), peer: false, needs: Vec::new(), work }
+    }
+
+    /// A peer that needs these programs.
+    pub fn peer(name: impl Into<String>, needs: &[&'static str], work: Work<'a>) -> Self {
+        Self { name: name.into(), peer: true, needs: needs.to_vec(), work }
+    }
+}
+
+/// One contender's rounds.
+pub struct Row {
+    /// Who.
+    pub name: String,
+    /// Whether it is compared with, rather than ours.
+    pub peer: bool,
+    /// Milliseconds of each round.
+    pub times: Vec<f64>,
+    /// The peak of its memory in KiB, of a process.
+    pub peak: Option<u64>,
+}
+
+impl Row {
+    /// The middle of its rounds, in milliseconds.
+    pub fn median(&self) -> f64 {
+        let mut sorted = self.times.clone();
+        sorted.sort_by(f64::total_cmp);
+        let middle = sorted.len() / 2;
+        if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 }
+    }
+
+    fn spread(&self) -> (f64, f64) {
+        self.times.iter().fold((f64::MAX, 0.0), |(low, high), time| (low.min(*time), f64::max(high, *time)))
+    }
+}
+
+/// What the contenders of one piece of work needed.
+pub struct Case {
+    /// The work.
+    pub name: String,
+    /// Who did it.
+    pub rows: Vec<Row>,
+}
+
+impl Case {
+    /// A contender's row, if it took part.
+    pub fn row(&self, name: &str) -> Option<&Row> {
+        self.rows.iter().find(|row| row.name == name)
+    }
+
+    /// How many times as long as `peer` the contender `name` needs.
+    pub fn ratio(&self, name: &str, peer: &str) -> Option<f64> {
+        Some(self.row(name)?.median() / self.row(peer)?.median())
+    }
+
+    fn text(&self) -> String {
+        let mut out = format!("{}\n", self.name);
+        for row in &self.rows {
+            let (low, high) = row.spread();
+            let _ = write!(out, "  {:28} median {:>9} ms  ({} to {})", row.name, shown(row.median()), shown(low), shown(high));
+            if let Some(peak) = row.peak {
+                let _ = write!(out, "  {:.1} MiB", peak as f64 / 1024.0);
+            }
+            if !row.peer {
+                for peer in self.rows.iter().filter(|peer| peer.peer) {
+                    let _ = write!(out, "  {:.2} × {}", row.median() / peer.median(), peer.name);
+                }
+            }
+            out.push('\n');
+        }
+        out
+    }
+
+    fn json(&self, bench: &str) -> String {
+        let row = |row: &Row| {
+            let (low, high) = row.spread();
+            json!({"name": row.name, "peer": row.peer, "median_ms": row.median(), "low_ms": low, "high_ms": high, "rounds": row.times.len(), "peak_kib": row.peak})
+        };
+        let ours = self.rows.iter().filter(|row| !row.peer);
+        let pairs = ours.flat_map(|row| self.rows.iter().filter(|peer| peer.peer).map(move |peer| (row, peer)));
+        let ratio = |(row, peer): (&Row, &Row)| json!({"name": row.name, "peer": peer.name, "ratio": row.median() / peer.median()});
+        let rows: Vec<_> = self.rows.iter().map(row).collect();
+        json!({"bench": bench, "case": self.name, "rows": rows, "ratios": pairs.map(ratio).collect::<Vec<_>>()}).to_string()
+    }
+}
+
+/// Milliseconds with as many places as tell something.
+fn shown(ms: f64) -> String {
+    match ms {
+        _ if ms >= 100.0 => format!("{ms:.0}"),
+        _ if ms >= 10.0 => format!("{ms:.1}"),
+        _ if ms >= 0.1 => format!("{ms:.2}"),
+        _ => format!("{ms:.4}"),
+    }
+}
+
+/// One row of the table of goals.
+struct Goal {
+    what: String,
+    goal: String,
+    ours: String,
+    met: bool,
+}
+
+/// Runs contests and tells of them.
+pub struct Harness {
+    /// The bench that runs.
+    pub bench: &'static str,
+    /// Whether lines of JSON are wanted.
+    pub json: bool,
+    rounds: usize,
+    /// Whether the sizes that take minutes run too.
+    pub large: bool,
+    goals: Vec<Goal>,
+}
+
+impl Harness {
+    /// Settings as typed: `--json`, `--rounds N`, `--large`.
+    pub fn new(arguments: &[String]) -> Self {
+        let has = |word: &str| arguments.iter().any(|given| given == word);
+        let rounds = arguments.iter().position(|word| word == "--rounds").and_then(|at| arguments.get(at + 1)?.parse().ok());
+        Self { bench: "", json: has("--json"), rounds: rounds.unwrap_or(ROUNDS), large: has("--large"), goals: Vec::new() }
+    }
+
+    /// Lets the contenders do the work in turn, another one first each time, after one round to warm up in which memory is measured.
+    pub fn contest(&self, name: impl Into<String>, contenders: Vec<Contender<'_>>) -> Case {
+        let name = name.into();
+        let mut present = Vec::new();
+        for contender in contenders {
+            match contender.needs.iter().find(|need| find(need).is_none()) {
+                Some(need) => self.skipped(&format!("{} in \"{name}\": needs {need}", contender.name)),
+                None => present.push(contender),
+            }
+        }
+        let row = |contender: &Contender<'_>| Row { name: contender.name.clone(), peer: contender.peer, times: Vec::new(), peak: None };
+        let mut rows: Vec<Row> = present.iter().map(row).collect();
+        for round in 0..=self.rounds {
+            for at in 0..present.len() {
+                let turn = (at + round) % present.len();
+                let took = match &mut present[turn].work {
+                    Work::Own(work) => work(round),
+                    Work::Process(command) if round == 0 => {
+                        rows[turn].peak = peak(&command(round));
+                        continue;
+                    }
+                    Work::Process(command) => timed(&mut command(round)),
+                };
+                if round > 0 {
+                    rows[turn].times.push(took.as_secs_f64() * 1000.0);
+                }
+            }
+        }
+        let case = Case { name, rows };
+        if self.json {
+            self.print(&case.json(self.bench))
+        } else {
+            self.print(&case.text())
+        }
+        case
+    }
+
+    /// A line for whoever reads.
+    pub fn print(&self, text: &str) {
+        println!("{text}");
+    }
+
+    /// What could not take part, and why.
+    pub fn skipped(&self, what: &str) {
+        if self.json {
+            self.print(&json!({"bench": self.bench, "skipped": what}).to_string());
+        } else {
+            self.print(&format!("skipped: {what}"));
+        }
+    }
+
+    /// A goal that is a bound on a number; `None`: it was not measured.
+    pub fn goal(&mut self, what: impl Into<String>, goal: impl Into<String>, bound: f64, ours: Option<f64>, unit: &str) {
+        let shown = ours.map_or_else(|| "not measured".to_owned(), |ours| format!("{ours:.2} {unit}"));
+        self.goals.push(Goal { what: what.into(), goal: goal.into(), ours: shown, met: ours.is_some_and(|ours| ours <= bound) });
+    }
+
+    /// The table of goals with what was measured.
+    pub fn finish(self) {
+        if self.json {
+            for goal in &self.goals {
+                println!("{}", json!({"goal": goal.what, "bound": goal.goal, "ours": goal.ours, "met": goal.met}));
+            }
+            return;
+        }
+        if !self.goals.is_empty() {
+            println!("{:44} {:28} {:22} met", "goal", "bound", "ours");
+        }
+        for goal in &self.goals {
+            println!("{:44} {:28} {:22} {}", goal.what, goal.goal, goal.ours, if goal.met { "yes" } else { "no" });
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! How many instructions the commands take that must not be felt, beside figures that stand in the repository: a guard against slowness that no busy
+//! machine can fool.
+//!
+//! valgrind counts them, so that neither load nor clock matters; the environment is fixed. What differs between machines is the compiler: figures of
+//! another one are not compared. `PMX_FIGURES=write cargo test --test it instructions` takes them anew, after a change that is worth it.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::real::{needs, run};
+use super::sandbox::Sandbox;
+
+/// So much more than its figure, in percent, is too slow.
+const TOLERANCE: u64 = 10;
+/// Steps of the build with nothing to do.
+const STEPS: usize = 300;
+
+fn figures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/instructions.toml")
+}
+
+/// The compiler that the figures depend on.
+fn compiler() -> String {
+    run(Command::new("rustc").arg("--version")).trim().to_owned()
+}
+
+/// Instructions of one command, in all its threads.
+fn count(valgrind: &Path, sandbox: &Sandbox, arguments: &[&str]) -> u64 {
+    let log = sandbox.home("callgrind");
+    let mut command = Command::new(valgrind);
+    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(format!("--log-file={}", log.display()));
+    command.arg(env!("CARGO_BIN_EXE_pmx")).args(arguments).current_dir(sandbox.path(""));
+    command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", sandbox.home("")).env("USER", "somebody").env("TZ", "UTC");
+    run(&mut command);
+    let told = std::fs::read_to_string(&log).expect("valgrind writes its log");
+    let line = told.lines().find_map(|line| line.split_once("Collected : ")).unwrap_or_else(|| panic!("no count in:\n{told}"));
+    line.1.trim().parse().expect("a count is a number")
+}
+
+fn project() -> Sandbox {
+    let steps = (0..STEPS).fold(String::new(), |mut text, step| {
+        let _ = write!(text, "\n[[step]]\nname = \"s{step}\"\ncall = \"mc.status\"\nfresh = \"1h\"\nwith = {{ n = \"s{step}\" }}\n");
+        text
+    });
+    // A machine that is off: its status contacts nobody.
+    let server = "type = \"minecraft/server\"\n\n[global]\nsshHost = \"\"\nserverName = '${{ inputs.n }}'\nlogPath = '${{ inputs.n }}'\n";
+    let sandbox = Sandbox::new().file("Pmxfile.toml", "[project]\nname = \"count\"\n").file("definitions/mc.toml", server);
+    let sandbox = sandbox.file("workflows/all.toml", &steps);
+    sandbox.pmx(&["build", "all"]).exits(0);
+    sandbox
+}
+
+#[test]
+fn nothing_takes_many_more_instructions_than_it_did() {
+    let Some([valgrind]) = needs(["valgrind"]) else { return };
+    let sandbox = project();
+    let commands: [(&str, &[&str]); 3] =
+        [("version", &["--version"]), ("log", &["log", "mc/server/s0"]), ("nothing-to-do", &["build", "all"])];
+    let taken: Vec<(&str, u64)> = commands.iter().map(|(name, words)| (*name, count(&valgrind, &sandbox, words))).collect();
+    let shown = taken.iter().map(|(name, count)| format!("{name} = {count}\n")).collect::<String>();
+    if std::env::var("PMX_FIGURES").as_deref() == Ok("write") {
+        let head = "# Instructions of the development build, as tests/it/instructions.rs counts them.\n";
+        std::fs::write(figures(), format!("{head}compiler = \"{}\"\n{shown}", compiler())).expect("the figures can be written");
+        return;
+    }
+    let known: toml::Table = std::fs::read_to_string(figures()).expect("the figures are there").parse().expect("they are TOML");
+    if known["compiler"].as_str() != Some(compiler().as_str()) {
+        eprintln!("skipped: the figures are of {}, this is {}:\n{shown}", known["compiler"], compiler());
+        return;
+    }
+    for (name, count) in taken {
+        let figure = known[name].as_integer().and_then(|figure| u64::try_from(figure).ok()).expect("a figure is a number");
+        assert!(
+            count <= figure + figure * TOLERANCE / 100,
+            "{name} takes {count} instructions, more than {TOLERANCE} % above its {figure}: find out why, or take the figures anew\n{shown}"
+        );
+    }
+}

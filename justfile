@@ -39,7 +39,7 @@ fmt:
 
 # Measures against peers, release build: all of it, or `just bench upload --json`.
 bench *ARGS:
-    cargo bench --locked --bench bench -- {{ ARGS }}
+    cargo bench --locked -p pmx --bench bench -- {{ ARGS }}
 
 # Runs pmx against the practice fleet: `just lab build stop-calamity`.
 lab *ARGS:

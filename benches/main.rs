@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "a bench owns files, processes and the clock of its sandbox")]
 #![expect(clippy::print_stdout, reason = "its figures are what it is for")]
 
+mod exec;
 mod growth;
 mod harness;
 mod noop;
@@ -14,8 +15,14 @@ mod upload;
 use harness::Harness;
 
 /// Every bench by its name.
-const BENCHES: [(&str, fn(&mut Harness)); 5] =
-    [("start", start::bench), ("noop", noop::bench), ("store", store::bench), ("upload", upload::bench), ("growth", growth::bench)];
+const BENCHES: [(&str, fn(&mut Harness)); 6] = [
+    ("start", start::bench),
+    ("noop", noop::bench),
+    ("store", store::bench),
+    ("exec", exec::bench),
+    ("upload", upload::bench),
+    ("growth", growth::bench),
+];
 
 fn main() {
     // Cargo itself adds `--bench`.

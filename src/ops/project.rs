@@ -109,3 +109,22 @@ pub fn schemas(project: &Project) -> Schemas {
     let one = |row: &&TypeRow| (row.name.to_owned(), if used.contains(row.name) { of(row) } else { TypeSchema::default() });
     Schemas { types: registry::types().iter().map(one).collect() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::Source;
+
+    #[test]
+    fn a_result_that_its_step_names_can_be_read_by_that_name() {
+        let steps = "[[step]]\nname = \"kernel\"\ncall = \"hub.exec\"\nwith = { command = \"uname -r\", as = \"kernel\" }\n\n[[step]]\nname = \"tell\"\n\
+                     call = \"hub.exec\"\nwith = { command = 'echo ${{ model.hub.resource.result.kernel.attributes.stdout }}' }\n";
+        let sources = project::Sources {
+            pmxfile: Source::new("Pmxfile.toml", "[project]\nname = \"x\"\n"),
+            definitions: vec![Source::new("definitions/hub.toml", "type = \"ssh/host\"\n\n[global]\nhost = \"hub\"\n")],
+            workflows: vec![Source::new("workflows/w.toml", steps)],
+        };
+        let told: Vec<String> = read(&sources).complaints.iter().map(ToString::to_string).collect();
+        assert_eq!(told, [""; 0]);
+    }
+}

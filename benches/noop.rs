@@ -91,7 +91,9 @@ impl Project {
     fn peers(&self, count: usize) {
         let mut ninja = String::from("rule touch\n  command = touch $out\n");
         let mut make = String::from("all:");
-        (0..count).for_each(|step| drop(write!(make, " s{step}")));
+        for step in 0..count {
+            let _ = write!(make, " s{step}");
+        }
         make.push('\n');
         for step in 0..count {
             let before = step.checked_sub(LAYER).map_or_else(|| "in".to_owned(), |before| format!("s{before}"));

@@ -63,9 +63,9 @@ impl Progress {
                 }
             }
             Show::Plain(story) => {
-                for line in story.lines(&stamped.event) {
-                    let _ = writeln!(std::io::stderr(), "{line}");
-                }
+                let text: String = story.lines(&stamped.event).into_iter().map(|line| line + "\n").collect();
+                // In one piece: standard error is not buffered.
+                let _ = std::io::stderr().write_all(text.as_bytes());
             }
             Show::Live(live) => live.take(&stamped.event),
         }

@@ -6,11 +6,17 @@
 //! - After a failure nothing new starts unless the run keeps going; what already runs ends.
 //! - The first stop ends starting, the second cancels what runs; methods end their remote work themselves.
 //! - What the run did before it was resumed is kept: it ends the moment it is ready, and nobody is told twice.
+//! - An observation that may be fresh is begun where the driver is, and becomes a task only when it has to wait: what is fresh never does.
 //! - A loop whose list is known only now becomes actions of its own, and its successors wait for those.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use tokio::task::{Id, JoinSet};
 
 use crate::event::{Ending, Event, Left, RunState, Time};
@@ -20,13 +26,18 @@ use crate::exec::engine::{Engine, Stop};
 use crate::exec::evaluate::{self, Items};
 use crate::exec::keep;
 use crate::exec::past::Standing;
+use crate::exec::plain;
 use crate::exec::queue::Queue;
 use crate::exec::state::{States, Verdict, Wait};
 use crate::model::contract::{Failure, FailureKind};
 use crate::plan::expand;
 use crate::plan::graph::{Action, ActionId, Conflict, Edge, Graph};
+use crate::plan::verdict;
 use crate::source::Diagnostic;
 use crate::store::words::Commit;
+
+/// So many observations may end in the driver before it looks up.
+const AT_ONCE: usize = 64;
 
 /// How a run went.
 #[derive(Debug)]
@@ -96,14 +107,18 @@ pub async fn drive(engine: Arc<Engine>, graph: Graph) -> Ran {
     };
     let mut stop = driver.engine.stop.clone();
     loop {
-        driver.start_ready(*stop.borrow_and_update());
-        if driver.running.is_empty() {
-            break;
-        }
         let failed = driver.failures.len();
-        tokio::select! {
-            Some(joined) = driver.running.join_next_with_id() => driver.take(joined),
-            Ok(()) = stop.changed() => driver.look_again(*stop.borrow_and_update()),
+        let more = driver.start_ready(*stop.borrow_and_update());
+        if more {
+            // Others want to be heard: a stop, and what runs.
+            tokio::task::yield_now().await;
+        } else if driver.running.is_empty() {
+            break;
+        } else {
+            tokio::select! {
+                Some(joined) = driver.running.join_next_with_id() => driver.take(joined),
+                Ok(()) = stop.changed() => driver.look_again(*stop.borrow_and_update()),
+            }
         }
         // All that has ended counts before anything starts: a failure must not come second by chance.
         while let Some(joined) = driver.running.try_join_next_with_id() {
@@ -131,8 +146,9 @@ fn waits(actions: &[Action], edges: &[Edge], first: u32) -> Vec<Wait> {
 }
 
 impl Driver {
-    /// Starts or skips ready actions until neither is possible.
-    fn start_ready(&mut self, stop: Stop) {
+    /// Starts or skips ready actions until neither is possible, or until so many have ended at once that others must be heard: then it says so.
+    fn start_ready(&mut self, stop: Stop) -> bool {
+        let mut left = AT_ONCE;
         loop {
             let ready = self.states.take_ready();
             for id in &ready {
@@ -141,9 +157,12 @@ impl Driver {
             if !ready.is_empty() {
                 continue;
             }
-            let Some(id) = self.queue.pop() else { return };
+            if left == 0 || (left < AT_ONCE && !self.failures.is_empty()) {
+                return true;
+            }
+            let Some(id) = self.queue.pop() else { return false };
             self.states.start(id);
-            self.spawn(id);
+            left -= usize::from(self.begin(id));
         }
     }
 
@@ -275,16 +294,43 @@ impl Driver {
         true
     }
 
-    fn spawn(&mut self, id: ActionId) {
+    /// Begins an action; says whether it has ended already.
+    fn begin(&mut self, id: ActionId) -> bool {
         let (engine, action) = (Arc::clone(&self.engine), Arc::clone(&self.actions[id.index()]));
         let began = engine.wire.clock.now();
-        let handle = self.running.spawn(async move {
+        let at_once = action.flow.loop_over.is_none() && verdict::window(&action) != Some(Duration::ZERO);
+        let at_once = at_once && !action.call.method.effect.acts() && plain::action(&action);
+        let mut work: BoxFuture<'static, Answer> = Box::pin(async move {
             match action.flow.loop_over {
                 None => Answer::Done(act::perform(&engine, &action, false).await),
                 Some(_) => Answer::Items(act::items(&engine, &action).await),
             }
         });
+        if at_once {
+            // A task polls it again as soon as it begins, so nobody misses the waker.
+            let first = AssertUnwindSafe(|| work.poll_unpin(&mut Context::from_waker(Waker::noop())));
+            match std::panic::catch_unwind(first) {
+                Ok(Poll::Ready(answer)) => {
+                    self.ended_at_once(id, began, answer);
+                    return true;
+                }
+                Ok(Poll::Pending) => {}
+                Err(_) => {
+                    let failure = Failure::bug("the runner panicked: see the message above").maybe_acted();
+                    self.ended_at_once(id, began, Answer::Items(Err(failure)));
+                    return true;
+                }
+            }
+        }
+        let handle = self.running.spawn(work);
         self.ids.insert(handle.id(), (id, began));
+        false
+    }
+
+    fn ended_at_once(&mut self, id: ActionId, began: Time, answer: Answer) {
+        self.queue.done(id);
+        let action = Arc::clone(&self.actions[id.index()]);
+        self.over(id, &action, (Ok(answer), began));
     }
 
     fn take(&mut self, joined: Result<(Id, Answer), tokio::task::JoinError>) {
@@ -298,17 +344,22 @@ impl Driver {
         };
         self.queue.done(id);
         let action = Arc::clone(&self.actions[id.index()]);
+        self.over(id, &action, (answer, began));
+    }
+
+    /// An action has an answer.
+    fn over(&mut self, id: ActionId, action: &Action, (answer, began): (Result<Answer, tokio::task::JoinError>, Time)) {
         let (done, told) = match answer {
             Ok(Answer::Done(done)) => (done, true),
-            Ok(Answer::Items(items)) => (self.looped(id, &action, items), false),
+            Ok(Answer::Items(items)) => (self.looped(id, action, items), false),
             Ok(Answer::Leases(_)) => return,
             // Methods are caught where they are called, so this is pmx itself.
             Err(error) => (Done::failed(Failure::bug(format!("the runner panicked: {error}")).maybe_acted(), true), false),
         };
         if !told {
-            self.engine.herald.tell(keep::finished(&self.engine, &action, done.told(), began));
+            self.engine.herald.tell(keep::finished(&self.engine, action, done.told(), began));
         }
-        self.end(id, &action, done);
+        self.end(id, action, done);
     }
 
     fn end(&mut self, id: ActionId, action: &Action, done: Done) {

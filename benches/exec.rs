@@ -44,7 +44,7 @@ pub fn bench(harness: &mut Harness) {
         );
         for (peer, bound, shown) in [("ssh, multiplexed", 0.34, "1/3"), ("ansible raw, pipelining", 0.125, "1/8"), ("pyinfra", 0.34, "1/3")]
         {
-            harness.goal(&case.name, format!("≤ {shown} of {peer}"), bound, case.ratio("pmx build", peer), "×");
+            harness.goal(&case.name, (format!("≤ {shown} of {peer}"), bound), case.ratio("pmx build", peer), "×");
         }
     }
 }

@@ -263,7 +263,7 @@ impl Harness {
     }
 
     /// A goal that is a bound on a number; `None`: it was not measured.
-    pub fn goal(&mut self, what: impl Into<String>, goal: impl Into<String>, bound: f64, ours: Option<f64>, unit: &str) {
+    pub fn goal(&mut self, what: impl Into<String>, (goal, bound): (impl Into<String>, f64), ours: Option<f64>, unit: &str) {
         let shown = ours.map_or_else(|| "not measured".to_owned(), |ours| format!("{ours:.2} {unit}"));
         self.goals.push(Goal { what: what.into(), goal: goal.into(), ours: shown, met: ours.is_some_and(|ours| ours <= bound) });
     }

@@ -36,7 +36,7 @@ pub fn bench(harness: &mut Harness) {
             let case = project.contest(harness, *count, texts);
             if *count >= 10_000 {
                 let bound = if texts == Texts::Repeat { 1.0 } else { 3.0 };
-                harness.goal(&case.name, format!("≤ {bound} × ninja"), bound, case.ratio("pmx build", "ninja"), "×");
+                harness.goal(&case.name, (format!("≤ {bound} × ninja"), bound), case.ratio("pmx build", "ninja"), "×");
             }
         }
     }

@@ -49,7 +49,7 @@ fn writes(harness: &mut Harness, dir: &Path) {
             ),
         ],
     );
-    harness.goal("write of one 1 KiB version, synced", "≤ 1.2 × SQLite FULL", 1.2, case.ratio("pmx store", "SQLite FULL"), "×");
+    harness.goal("write of one 1 KiB version, synced", ("≤ 1.2 × SQLite FULL", 1.2), case.ratio("pmx store", "SQLite FULL"), "×");
     let name = writer.name.clone();
     harness.contest(
         format!("{WRITES} versions of 1 KiB read back"),
@@ -129,7 +129,7 @@ fn logs(harness: &mut Harness, dir: &Path) {
             ),
         ],
     );
-    harness.goal(format!("pmx log of {LONG} versions"), "≤ 15 ms", 15.0, case.row("pmx log").map(|row| row.median()), "ms");
+    harness.goal(format!("pmx log of {LONG} versions"), ("≤ 15 ms", 15.0), case.row("pmx log").map(|row| row.median()), "ms");
 }
 
 /// The same history for git.

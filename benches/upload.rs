@@ -66,7 +66,7 @@ pub fn bench(harness: &mut Harness) {
         );
         let (peer, bound) = if load.files > 1 { ("rsync -r", 0.5) } else { ("scp -r", 0.9) };
         let ours = case.ratio("pmx ssh/host.upload", peer);
-        harness.goal(format!("upload of {}", load.name), format!("≤ {bound} × {peer}"), bound, ours, "×");
+        harness.goal(format!("upload of {}", load.name), (format!("≤ {bound} × {peer}"), bound), ours, "×");
     }
 }
 

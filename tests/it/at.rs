@@ -14,7 +14,6 @@ use super::sandbox::{Ran, Running, Sandbox};
 struct Two {
     here: Sandbox,
     sshd: Sshd,
-    there: PathBuf,
 }
 
 /// What a login there finds: this pmx in its PATH, and what else is given.
@@ -56,7 +55,7 @@ impl Two {
         // Over there it logs in at itself.
         std::fs::create_dir_all(sshd.home().join(".ssh")).expect("a folder can be made");
         std::fs::copy(sshd.client_key(), sshd.home().join(".ssh/id_ed25519")).expect("a key can be copied");
-        Some(Self { here: near(&sshd, "dir = \"~/project\""), sshd, there })
+        Some(Self { here: near(&sshd, "dir = \"~/project\""), sshd })
     }
 
     #[track_caller]
@@ -101,8 +100,8 @@ fn a_command_runs_there_and_is_shown_as_if_it_had_run_here() {
     two.at(&["build", "hello", "-v"])
         .exits(0)
         .says("build hello: 1 action, run ")
-        .says("| hello: said-there")
-        .says("✓ hello")
+        .says("| hello/hello: said-there")
+        .says("✓ hello/hello")
         .says("succeeded: 1 done");
     assert!(!two.here.path("store").exists(), "nothing of it is here");
     let events = two.at(&["build", "hello", "--json"]).exits(0).lines();
@@ -129,7 +128,7 @@ fn a_command_runs_there_and_is_shown_as_if_it_had_run_here() {
             assert_eq!(far.stdout.clone() + &far.stderr, two.locally(line), "{line}");
         }
     }
-    two.at(&["build", "wrong"]).exits(1).says("✗ wrong").says("the-reason");
+    two.at(&["build", "wrong"]).exits(1).says("✗ wrong/wrong").says("the-reason");
     two.at(&["build", "helo"]).exits(2).says("did you mean `hello`?");
     two.at(&["build", "helo", "--json"]).exits(2).json();
     two.at(&["--color", "always", "runs"]).exits(0).says("\x1b[");
@@ -189,7 +188,7 @@ fn ctrl_c_here_stops_it_there_in_two_stages() {
     running.interrupt();
     running.wait_for("stopping (ctrl-c)");
     two.go();
-    running.end().exits(130).says("✓ slow").says("- after");
+    running.end().exits(130).says("✓ slow/slow").says("- slow/after");
     assert!(two.made("ended").exists() && !two.made("after").exists());
     for name in ["began", "go", "ended"] {
         std::fs::remove_file(two.made(name)).expect("it was there");
@@ -199,7 +198,7 @@ fn ctrl_c_here_stops_it_there_in_two_stages() {
     running.interrupt();
     running.wait_for("stopping (ctrl-c)").interrupt();
     running.wait_for("cancelling (ctrl-c)");
-    running.end().exits(130).says("× slow");
+    running.end().exits(130).says("× slow/slow");
     assert!(!two.made("ended").exists());
     assert_eq!(two.newest()["state"], "cancelled");
 }
@@ -236,16 +235,16 @@ fn runs_from_here_and_from_there_wait_for_one_another() {
     assert!(!two.made("made").exists());
     two.go();
     first.end().exits(0);
-    second.end().exits(0).says("✓ hello");
+    second.end().exits(0).says("✓ hello/hello");
 }
 
 #[test]
 fn what_stands_in_the_way_is_told_with_what_to_do() {
     let Some(mut two) = Two::new() else { return };
     let with = |more: &str| near(&two.sshd, more);
-    let ask = |here: &Sandbox| here.pmx(&["--at", "there", "runs"]);
+    let ask = |here: &Sandbox| here.pmx(&["--at", "there", "check"]);
     ask(&with("dir = \"/nowhere/at/all\"")).exits(1).says("there is no directory /nowhere/at/all on there").says("`dir` under `[at]`");
-    let elsewhere = with("dir = \"~/project\"").pmx(&["--at", "there:~/no-project", "runs"]);
+    let elsewhere = with("dir = \"~/project\"").pmx(&["--at", "there:~/no-project", "check"]);
     elsewhere.exits(1).says("there is no directory ~/no-project on there");
     ask(&with("program = \"~/bin/none\"")).exits(1).says("there is no pmx on there").says("`program` under `[at]`");
     // No project: in the home there is none, nor above it.

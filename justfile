@@ -31,11 +31,11 @@ ci:
 lint:
     cargo clippy --locked --workspace --all-targets -- -D warnings
     cargo test --locked --test tidy
-    cargo deny --locked check bans licenses sources
+    cargo deny --locked --workspace check bans licenses sources
 
 # Known vulnerabilities in dependencies; fetches their database.
 advisories:
-    cargo deny --locked check advisories
+    cargo deny --locked --workspace check advisories
 
 # Formats all Rust code.
 fmt:

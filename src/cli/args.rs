@@ -68,6 +68,8 @@ pub enum Command {
     Run(RunArgs),
     /// Say why a step of a run ran or did not, and what its action key was made of.
     Why(WhyArgs),
+    /// List what was asked for over chat, allowed or not, newest first.
+    Audit(AuditArgs),
     /// Ask a run to stop, wherever it runs, and wait for its end.
     Cancel(CancelArgs),
     /// List the model types.
@@ -221,6 +223,14 @@ pub struct WhyArgs {
     pub run: String,
     /// The step: `stop-calamity/stop-vm`, or `stop-vm` where that is plain enough.
     pub step: String,
+}
+
+/// `pmx audit`.
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    /// How many.
+    #[arg(short = 'n', long, default_value_t = 20, value_name = "N")]
+    pub limit: usize,
 }
 
 /// `pmx cancel`.

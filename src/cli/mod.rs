@@ -8,6 +8,7 @@
 pub mod args;
 mod ask;
 mod at;
+mod audit;
 mod build;
 mod cancel;
 mod care;
@@ -75,6 +76,7 @@ fn dispatch(front: &Front, command: &Command, out: &mut Out) -> Result<Exit, Vec
         Command::Runs(args) => runs::runs(front, args, out),
         Command::Run(args) => runs::run(front, args, out),
         Command::Why(args) => why::run(front, args, out),
+        Command::Audit(args) => audit::run(front, args, out),
         Command::Cancel(args) => cancel::run(front, args, out),
         Command::Types(args) => Ok(project::types(args, out)),
         Command::Describe(args) => project::describe(front, args, out),

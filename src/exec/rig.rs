@@ -581,6 +581,9 @@ passed_on! {
     settled(heir: &RunId, dead: &RunId) -> ();
     orphan(run: &RunId) -> ();
     requests() -> Vec<Request>;
+    heard(row: &crate::store::words::AuditRow) -> bool;
+    answered(row: &crate::store::words::AuditRow) -> ();
+    audit(open: bool, limit: usize) -> Vec<crate::store::words::AuditRow>;
     pin(identity: &str) -> Option<String>;
     set_pin(identity: &str, key: Option<&str>) -> ();
 }

@@ -13,6 +13,7 @@ mod fit;
 mod lower;
 pub mod pmxfile;
 pub mod project;
+pub mod steer;
 pub mod template;
 pub mod types;
 pub mod workflow;

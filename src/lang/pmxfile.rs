@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::lang::definition::Arguments;
 use crate::source::{Diagnostic, Source, Span, Spanned};
@@ -75,6 +76,12 @@ pub struct BotSettings {
     pub channel: Option<Spanned<String>>,
     /// Role, id or name.
     pub role: Option<Spanned<String>>,
+    /// The Discord server's id. Without it, names of channels and roles mean something only while the bot is in one server.
+    pub guild: Option<Spanned<String>>,
+    /// The role, id or name, of those who may destroy things. Nobody without it.
+    pub admins: Option<Spanned<String>>,
+    /// How long a user waits before the same VM is steered again; 5 s by default.
+    pub cooldown: Duration,
     /// Prefix of chat commands, `!` by default.
     pub prefix: String,
     /// `[bot.vm.<name>]`.
@@ -86,7 +93,7 @@ pub struct BotSettings {
 pub struct BotVm {
     /// Where it is written.
     pub span: Span,
-    /// What users may do: start, stop, reboot, update, status.
+    /// What users may do: start, stop, reboot, update, status, or whatever else a workflow `<action>-<vm>` or `<action>-vm` does.
     pub actions: Vec<Spanned<String>>,
     /// The call that tells its state, `calamityTerraria.status`.
     pub status: Option<Spanned<String>>,

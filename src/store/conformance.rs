@@ -5,7 +5,7 @@ use super::dir::DirStore;
 use super::gc::{Sweep, sweep};
 use super::memory::MemoryStore;
 use super::verify::verify;
-use super::words::{ActionRecord, Commit, Made, NewVersion, Output, RunRow, StoreError, Version};
+use super::words::{ActionRecord, AuditRow, Commit, Made, NewVersion, Output, RunRow, StoreError, Version};
 use crate::digest::Digest;
 use crate::event::{Ending, Event, RunState, Stamped, Time};
 use crate::name::{Actor, ResourceName, ResourcePattern, RunId};
@@ -55,6 +55,7 @@ scenarios![
     a_run_whose_holder_died_is_interrupted,
     a_run_is_begun_once,
     pins_are_set_replaced_and_removed,
+    what_was_asked_is_heard_once_and_answered,
     strange_names_keep_apart_and_in_order,
     names_that_do_not_read_back_are_refused,
     a_thousand_versions_stay_in_order,
@@ -349,6 +350,32 @@ fn a_run_is_begun_once(bench: &dyn Bench) {
     let refused = other.begin_run(run_row(1, 5)).unwrap_err();
     assert!(refused.to_string().contains("there is a run of that id"), "{refused}");
     assert_eq!(other.runs(1).unwrap()[0], RunRow { state: RunState::Interrupted, ..run_row(1, 1) });
+}
+
+fn what_was_asked_is_heard_once_and_answered(bench: &dyn Bench) {
+    let (mut one, mut other) = (bench.open(), bench.open());
+    assert_eq!(one.audit(false, 10).unwrap(), []);
+    let row = |id: &str| AuditRow {
+        id: id.to_owned(),
+        at: Time(1),
+        actor: Actor::new("discord", "1/nick"),
+        place: "#clankers".to_owned(),
+        asked: "stop calamity".to_owned(),
+        answer: String::new(),
+        run: None,
+        posted: None,
+        settled: false,
+    };
+    assert!(one.heard(&row("1")).unwrap());
+    assert!(!other.heard(&AuditRow { asked: "start calamity".to_owned(), ..row("1") }).unwrap(), "it was heard before");
+    assert!(other.heard(&row("2")).unwrap());
+    let answered =
+        AuditRow { answer: "succeeded".to_owned(), run: Some(run_id(1)), posted: Some("5/6".to_owned()), settled: true, ..row("1") };
+    other.answered(&answered).unwrap();
+    assert_eq!(one.audit(false, 10).unwrap(), [row("2"), answered], "newest first");
+    assert_eq!(one.audit(true, 10).unwrap(), [row("2")]);
+    assert_eq!(one.audit(false, 1).unwrap(), [row("2")]);
+    assert_eq!(one.damaged_rows().unwrap(), []);
 }
 
 fn pins_are_set_replaced_and_removed(bench: &dyn Bench) {

@@ -18,7 +18,7 @@ use super::queue::Watch;
 use super::run_lock::Locks;
 use super::schema::Index;
 use super::verify::Damage;
-use super::words::{ActionRecord, Cancel, Commit, RunRow, StoreError, Version};
+use super::words::{ActionRecord, AuditRow, Cancel, Commit, RunRow, StoreError, Version};
 use super::{Reseal, Store, admit, queue};
 use crate::digest::Digest;
 use crate::event::{RunState, Stamped, Time};
@@ -354,6 +354,18 @@ impl Store for DirStore {
 
     fn requests(&mut self) -> Result<Vec<Request>, StoreError> {
         self.index.rows().requests()
+    }
+
+    fn heard(&mut self, row: &AuditRow) -> Result<bool, StoreError> {
+        self.write(|rows| rows.heard(row))
+    }
+
+    fn answered(&mut self, row: &AuditRow) -> Result<(), StoreError> {
+        self.write(|rows| rows.answered(row))
+    }
+
+    fn audit(&mut self, open: bool, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
+        self.index.rows().audit(open, limit)
     }
 
     fn pin(&mut self, identity: &str) -> Result<Option<String>, StoreError> {

@@ -8,7 +8,7 @@ use super::chain::moved;
 use super::dir::too_large;
 use super::lease::{Ask, Request, Standing, Table};
 use super::ledger::{FOUND_AT_MOST, never_begun};
-use super::words::{ActionRecord, Cancel, Commit, NewVersion, RunRow, StoreError, Version};
+use super::words::{ActionRecord, AuditRow, Cancel, Commit, NewVersion, RunRow, StoreError, Version};
 use super::{Reseal, Store, admit};
 use crate::digest::Digest;
 use crate::event::{RunState, Stamped, Time};
@@ -37,6 +37,7 @@ struct Shared {
     locks: BTreeMap<RunId, Lock>,
     leases: Table,
     pins: BTreeMap<String, String>,
+    audit: Vec<AuditRow>,
 }
 
 /// The lock of a live run.
@@ -325,6 +326,28 @@ impl Store for MemoryStore {
 
     fn requests(&mut self) -> Result<Vec<Request>, StoreError> {
         Ok(self.shared().leases.requests().to_vec())
+    }
+
+    fn heard(&mut self, row: &AuditRow) -> Result<bool, StoreError> {
+        let mut shared = self.shared();
+        let new = shared.audit.iter().all(|known| known.id != row.id);
+        if new {
+            shared.audit.push(row.clone());
+        }
+        Ok(new)
+    }
+
+    fn answered(&mut self, row: &AuditRow) -> Result<(), StoreError> {
+        let mut shared = self.shared();
+        match shared.audit.iter_mut().find(|known| known.id == row.id) {
+            Some(known) => known.clone_from(row),
+            None => shared.audit.push(row.clone()),
+        }
+        Ok(())
+    }
+
+    fn audit(&mut self, open: bool, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
+        Ok(self.shared().audit.iter().rev().filter(|row| !open || !row.settled).take(limit).cloned().collect())
     }
 
     fn pin(&mut self, identity: &str) -> Result<Option<String>, StoreError> {

@@ -6,6 +6,7 @@
 //! Never: decrypts, prints, waits for the network, overwrites a version
 
 mod admit;
+mod audit;
 mod blob;
 mod cancel;
 mod chain;
@@ -47,7 +48,7 @@ use crate::digest::Digest;
 use crate::event::{Stamped, Time};
 use crate::name::{ResourceName, ResourcePattern, RunId};
 use lease::{Ask, Request, Standing};
-use words::{ActionRecord, Cancel, Commit, RunRow, StoreError, Version};
+use words::{ActionRecord, AuditRow, Cancel, Commit, RunRow, StoreError, Version};
 
 /// What becomes of sealed bytes: others, `None` when they stay, or why not.
 pub type Reseal<'a> = dyn FnMut(&[u8]) -> Result<Option<Vec<u8>>, String> + 'a;
@@ -118,6 +119,13 @@ pub trait Store: Send {
     fn orphan(&mut self, run: &RunId) -> Result<(), StoreError>;
     /// All requests for leases, by ticket.
     fn requests(&mut self) -> Result<Vec<Request>, StoreError>;
+
+    /// Writes what somebody asked for, unless a row of that id is there: then `false`, and the row stays as it is. Synced.
+    fn heard(&mut self, row: &AuditRow) -> Result<bool, StoreError>;
+    /// Writes the row over the one of its id. Synced.
+    fn answered(&mut self, row: &AuditRow) -> Result<(), StoreError>;
+    /// What was asked for, newest first, at most `limit`; with `open` only what has no last answer.
+    fn audit(&mut self, open: bool, limit: usize) -> Result<Vec<AuditRow>, StoreError>;
 
     /// The pinned host key (OpenSSH public key line) of this identity.
     fn pin(&mut self, identity: &str) -> Result<Option<String>, StoreError>;

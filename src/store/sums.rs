@@ -63,7 +63,8 @@ impl Rows<'_> {
     /// Every row that is not what its sum says.
     pub fn damaged_rows(&self) -> Result<Vec<Damage>, StoreError> {
         let mut damages = Vec::new();
-        for Summed { table, columns, row } in &SUMMED {
+        let audit = Summed { table: "audit", columns: "id, settled, body", row: "'what was asked as ' || id" };
+        for Summed { table, columns, row } in SUMMED.iter().chain(self.has_audit()?.then_some(&audit)) {
             let sql = format!("SELECT {row} FROM {table} WHERE sum IS NOT pmx_sum({columns}) LIMIT {NAMED}");
             let named: Vec<String> = self.ask(
                 || format!("check the rows of {table}"),

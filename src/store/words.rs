@@ -162,6 +162,31 @@ pub struct RunRow {
     pub version: String,
 }
 
+/// What somebody asked for over chat, allowed or not, and what became of it. Written when it is heard, and again with every answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditRow {
+    /// The id of the message or press, as the chat gives it: hearing it twice is hearing it once.
+    pub id: String,
+    /// When it was heard.
+    pub at: Time,
+    /// Who asked.
+    pub actor: Actor,
+    /// Where: the channel, or that it was a private message.
+    pub place: String,
+    /// What was asked for: `stop calamity`, or the meaning of a pressed button.
+    pub asked: String,
+    /// What was answered: `refused: …`, or how it stands; empty until there is an answer.
+    pub answer: String,
+    /// The run that it became.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
+    /// Where the answer stands, as the chat names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub posted: Option<String>,
+    /// Whether the answer is the last one.
+    pub settled: bool,
+}
+
 /// Which of two formats is older, and what to do. Nothing is converted in passing: an older pmx may still be at work on it.
 fn kin(found: &str, known: u32) -> &'static str {
     match found.parse::<u32>() {

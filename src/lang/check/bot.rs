@@ -2,7 +2,9 @@
 
 use crate::lang::check::{Checker, definitions, unknown};
 use crate::lang::definition::Arguments;
+use crate::lang::lower::bot::ACTIONS;
 use crate::lang::lower::workflow::reference;
+use crate::lang::steer;
 use crate::source::{Diagnostic, Spanned};
 
 /// Every VM and action.
@@ -18,15 +20,10 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     }
 }
 
-/// Whether some workflow does this to the VM: `<action>-<vm>`, else `<action>-vm`. An unusable workflow is a complaint of its own.
+/// Whether some workflow does this to the VM. An unusable workflow is a complaint of its own.
 fn workflow(checker: &mut Checker<'_>, vm: &str, action: &str, at: &Spanned<String>) -> bool {
-    let workflows = &checker.project.workflows;
-    let (own, common) = (format!("{action}-{vm}"), format!("{action}-vm"));
-    let (found, passed) = match (workflows.get(&own), workflows.get(&common)) {
-        (Some(found), _) => (found, ""),
-        (None, Some(found)) => (found, "vmName"),
-        (None, None) => return false,
-    };
+    let Some((found, common)) = steer::workflow(checker.project, vm, action) else { return false };
+    let passed = if common { steer::NAME } else { "" };
     let needed = found.inputs.iter().find(|(name, field)| field.value.required && name.as_str() != passed);
     if let Some((name, field)) = needed {
         let message = format!("workflow `{}` needs the input `{name}`, which the bot cannot give", found.name);
@@ -55,7 +52,10 @@ fn action(checker: &mut Checker<'_>, vm: &str, action: &Spanned<String>, has_sta
     let wanted = match name {
         "reboot" => format!("write a workflow `reboot-{vm}`, or `stop-{vm}` and `start-{vm}`"),
         "status" => "name the call that tells it: status = \"definition.method\"".to_owned(),
-        _ => format!("write a workflow `{name}-{vm}` or `{name}-vm`"),
+        _ => {
+            let near = crate::name::nearest(name, ACTIONS).filter(|near| *near != name).map(|near| format!("did you mean `{near}`? Else "));
+            format!("{}write a workflow `{name}-{vm}` or `{name}-vm`", near.unwrap_or_default())
+        }
     };
     checker.complain(Diagnostic::yours(format!("no workflow does `{name}` to `{vm}`")).at(&action.span, "").help(wanted));
 }

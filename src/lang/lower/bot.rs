@@ -1,19 +1,25 @@
 //! Lowering of `[bot]`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::lang::lower::tree::{Reader, Table};
 use crate::lang::lower::workflow;
 use crate::lang::pmxfile::{BotSettings, BotVm};
 use crate::source::{Diagnostic, Spanned};
 
-/// What users of the bot may do to a VM.
+/// What users of the bot may do to a VM without a word of explanation; a workflow may add to it.
 pub(in crate::lang) const ACTIONS: [&str; 5] = ["start", "stop", "reboot", "update", "status"];
+
+/// Commands of the bot itself.
+const TAKEN: [&str; 2] = ["list", "help"];
+
+const COOLDOWN: Duration = Duration::from_secs(5);
 
 /// `[bot]`, if there is one.
 pub(in crate::lang) fn read(reader: &mut Reader, table: &Table<'_>) -> Option<BotSettings> {
     let bot = reader.table(table, "bot", "[bot]")?;
-    reader.known(&bot, &["channel", "role", "prefix", "vm"]);
+    reader.known(&bot, &["channel", "role", "guild", "admins", "cooldown", "prefix", "vm"]);
     let prefix = reader.filled(&bot, "prefix");
     if let Some(prefix) = prefix.as_ref().filter(|prefix| prefix.value.contains(char::is_whitespace) || prefix.value.len() > 8) {
         let complaint = Diagnostic::yours(format!("`{}` cannot be the prefix of commands", prefix.value)).at(&prefix.span, "");
@@ -22,10 +28,23 @@ pub(in crate::lang) fn read(reader: &mut Reader, table: &Table<'_>) -> Option<Bo
     Some(BotSettings {
         channel: reader.filled(&bot, "channel"),
         role: reader.filled(&bot, "role"),
+        guild: guild(reader, &bot),
+        admins: reader.filled(&bot, "admins"),
+        cooldown: reader.duration(&bot, "cooldown").unwrap_or(COOLDOWN),
         prefix: prefix.map_or_else(|| "!".to_owned(), |prefix| prefix.value),
         vms: vms(reader, &bot),
         span: bot.span,
     })
+}
+
+fn guild(reader: &mut Reader, bot: &Table<'_>) -> Option<Spanned<String>> {
+    let guild = reader.filled(bot, "guild")?;
+    if guild.value.parse::<std::num::NonZeroU64>().is_err() {
+        let complaint = Diagnostic::yours(format!("`{}` is not the id of a Discord server", guild.value)).at(&guild.span, "");
+        reader.complain(complaint.help("turn Developer Mode on in Discord's settings, then right-click the server: Copy Server ID"));
+        return None;
+    }
+    Some(guild)
 }
 
 fn vms(reader: &mut Reader, bot: &Table<'_>) -> BTreeMap<String, BotVm> {
@@ -45,10 +64,17 @@ fn vms(reader: &mut Reader, bot: &Table<'_>) -> BTreeMap<String, BotVm> {
 
 fn check_actions(reader: &mut Reader, actions: &[Spanned<String>]) {
     for (index, action) in actions.iter().enumerate() {
-        if !ACTIONS.contains(&action.value.as_str()) {
-            let complaint = Diagnostic::yours(format!("`{}` is not an action of the bot", action.value)).at(&action.span, "");
-            let near = crate::name::nearest(&action.value, ACTIONS).map(|near| format!("did you mean `{near}`?"));
-            reader.complain(complaint.help(near.unwrap_or_else(|| format!("actions are {}", ACTIONS.join(", ")))));
+        let word = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-' || letter == '_';
+        let name = action.value.as_str();
+        if name.is_empty() || name.len() > 32 || !name.chars().all(word) {
+            let complaint = Diagnostic::yours(format!("`{name}` cannot be an action of the bot")).at(&action.span, "");
+            reader.complain(
+                complaint.help("an action is a word of at most 32 lower-case letters, digits, `-` and `_`, because it becomes a command"),
+            );
+        } else if TAKEN.contains(&name) {
+            let complaint =
+                Diagnostic::yours(format!("`{name}` is a command of the bot itself, and cannot be an action")).at(&action.span, "");
+            reader.complain(complaint.help("give the workflow and the action another name"));
         }
         if actions[..index].iter().any(|other| other.value == action.value) {
             reader.complain(Diagnostic::warning(format!("`{}` is listed twice", action.value)).at(&action.span, ""));

@@ -1,0 +1,45 @@
+//! The token does not leave the machine: counted by the kernel, in a network whose only way out leads nowhere.
+
+use std::time::Duration;
+
+use serenity::http::HttpBuilder;
+
+use super::client::Running;
+use super::raw::PATIENCE;
+use crate::alone::{self, OUTSIDE};
+use crate::discord::Discord;
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime can be made").block_on(future)
+}
+
+#[test]
+fn a_client_that_is_led_to_the_loopback_sends_nothing_out() {
+    let Some(network) = alone::inside("discord_tests::stays::a_client_that_is_led_to_the_loopback_sends_nothing_out") else { return };
+    block_on(async {
+        let discord = Discord::start();
+        let (channel, tom) = (discord.channel("clankers"), discord.user("tom", &[]));
+        let bot = Running::start(&discord, discord.token()).await;
+        bot.heard.wait("ready", 1).await;
+        discord.say(tom, channel, "!ping");
+        discord.wait_for(channel, PATIENCE, |messages| messages.iter().find(|message| message.text() == "pong!").cloned()).await;
+        discord.drop_gateway();
+        bot.heard.wait("resumed", 1).await;
+        bot.end().await;
+        assert_eq!(discord.seen_tokens().len(), 1);
+    });
+    assert_eq!(network.left(), 0);
+}
+
+#[test]
+fn one_that_is_not_is_counted() {
+    let Some(network) = alone::inside("discord_tests::stays::one_that_is_not_is_counted") else { return };
+    block_on(async {
+        let http = HttpBuilder::new("MTE4.nobody.nobody").build();
+        assert!(tokio::time::timeout(Duration::from_secs(2), http.get_gateway()).await.is_err(), "nobody answers out there");
+        let asked = network.left();
+        assert!(asked > 0, "the first packet of a connection to discord.com");
+        let _ = tokio::time::timeout(Duration::from_millis(500), tokio::net::TcpStream::connect((OUTSIDE, 443))).await;
+        assert!(network.left() > asked);
+    });
+}

@@ -133,7 +133,10 @@ mod tests {
             assert!(length(&card.title) + length(&card.body) + length(&card.footer) <= 6000);
             assert!(length(&card.buttons[0].label) <= LABEL);
             let before = card.body.trim_end_matches('…');
-            assert!(before.len() < card.body.len() && (before.len() - before.trim_end_matches('\\').len()).is_multiple_of(2), "an escape is not cut in two");
+            assert!(
+                before.len() < card.body.len() && (before.len() - before.trim_end_matches('\\').len()).is_multiple_of(2),
+                "an escape is not cut in two"
+            );
             assert!(length(&block(&vec![long; 50], 1000)) <= 1000);
         }
         let crowded = (0..9).fold(Card::new(Tone::Good, "t", "b"), |card, n| card.button(format!("b{n}"), "x", false));

@@ -228,6 +228,9 @@ impl Line {
         let id = self.shared.change(|state| {
             state.record.tokens.insert(token.clone());
             state.record.identifies.push(Identify { at: state.began.elapsed(), intents: said["intents"].as_u64().unwrap_or_default() });
+            if state.sessions.refuse_identifies {
+                return Err(End::Closed(4000, ORDERED));
+            }
             let intents = judged(state, said, &token)?;
             let id = format!("{:032x}", u128::from(state.ids.next()) << 32);
             let mut session = Session::new(id.clone(), intents, number);

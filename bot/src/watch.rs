@@ -149,10 +149,10 @@ impl Watch {
             other => Ok((1, other.to_string())),
         };
         let http = &self.chat.http;
-        let application = http.get_current_application_info().await.map_err(|error| told(discord::refused(&error)))?;
-        http.set_application_id(application.id);
+        let (id, flags) = self.chat.application().await.map_err(told)?;
+        http.set_application_id(id.into());
         let allowed = ApplicationFlags::GATEWAY_MESSAGE_CONTENT | ApplicationFlags::GATEWAY_MESSAGE_CONTENT_LIMITED;
-        self.content = application.flags.is_none_or(|flags| flags.intersects(allowed));
+        self.content = flags.is_none_or(|flags| flags & allowed.bits() != 0);
         if !self.content {
             self.without_content();
         }

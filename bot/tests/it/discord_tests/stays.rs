@@ -10,6 +10,9 @@ use super::raw::PATIENCE;
 use crate::alone::{self, OUTSIDE};
 use crate::discord::Discord;
 
+/// The least that the bot begins with.
+const PROJECT: &str = "[project]\nname = \"p\"\n\n[bot]\nchannel = \"clankers\"\n";
+
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime can be made").block_on(future)
 }
@@ -49,7 +52,7 @@ fn one_that_is_not_is_counted() {
 fn the_real_bot_that_is_not_led_is_counted() {
     let Some(network) = alone::inside("discord_tests::stays::the_real_bot_that_is_not_led_is_counted") else { return };
     let project = tempfile::tempdir().expect("a temporary directory can be made");
-    std::fs::write(project.path().join("Pmxfile.toml"), "[bot]\nchannel = \"clankers\"\n").expect("a file can be written");
+    std::fs::write(project.path().join("Pmxfile.toml"), PROJECT).expect("a file can be written");
     let said = project.path().join("said");
     let errors = std::fs::File::create(&said).expect("a file can be made");
     let mut command = Command::new(env!("CARGO_BIN_EXE_pmx-bot"));

@@ -188,7 +188,7 @@ impl Watch {
             tokio::select! {
                 signal = heard.recv() => {
                     if let Some(pause) = signal.and_then(|signal| self.take(signal, ear)) {
-                        log::say(format!("Discord takes no IDENTIFY; staying away for {} s", pause.as_secs()));
+                        log::say(format!("no session with Discord comes about; staying away for {} s", pause.as_secs()));
                         return Next::Again(pause);
                     }
                 }
@@ -201,9 +201,8 @@ impl Watch {
     fn take(&mut self, signal: Signal, ear: &Arc<Ear>) -> Option<Duration> {
         match signal {
             Signal::Heard(heard) => self.desk.take(heard),
-            Signal::Identified => return self.patience.identified(self.clock.now()),
+            Signal::Standing(connected) => return self.patience.look(connected, self.clock.elapsed()),
             Signal::Ready { me } => {
-                self.patience.ready();
                 log::say("connected");
                 // It is the same in every session.
                 let _ = self.desk.mention.set(format!("<@{me}>"));

@@ -57,7 +57,7 @@ fn destroying_takes_an_admin_twice() {
     assert!(matches!(world.wait(pressed.first()), First::Message { ephemeral: true }));
     world.press(ann, &question, "yes:");
     let done = world.answer(said, |message| message.text().contains(": succeeded") || message.text().contains(": failed"));
-    assert!(done.text().contains("delete gold\\-image: succeeded"), "{}", done.text());
+    assert!(done.text().contains("delete gold-image: succeeded"), "{}", done.text());
     assert!(world.fleet.named("gold-image").is_none());
     world.behaved();
 }

@@ -52,6 +52,13 @@ impl World {
         Self { discord, fleet, channel, homie, runtime }
     }
 
+    /// Replaces a text of the Pmxfile, for what the fleet has arranged already.
+    pub fn amend(&self, old: &str, new: &str) {
+        let text = self.fleet.sandbox.read("Pmxfile.toml");
+        assert!(text.contains(old), "the Pmxfile does not hold `{old}`:\n{text}");
+        std::fs::write(self.fleet.sandbox.path("Pmxfile.toml"), text.replace(old, new)).expect("the Pmxfile can be written");
+    }
+
     /// Starts the bot and returns at once.
     pub fn start(&self) -> Running<'_> {
         self.fleet.sandbox.start_program(env!("CARGO_BIN_EXE_pmx-bot"), &["--profile", "lab"])

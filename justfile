@@ -19,6 +19,10 @@ torture *ARGS:
     PMX_WALK=50 cargo test --locked --release --lib -- lease_model equal_tests past_tests spoiled
     PMX_BOUNDS=10 cargo test --locked --release --test it bounds::
 
+# Programs that need no library, for this or another architecture: they run on Alpine and in an empty image, and `pmx build deploy-bot` sends them.
+release TARGET="x86_64-unknown-linux-gnu":
+    cargo build --locked --release --target {{ TARGET }} --config 'target.{{ TARGET }}.rustflags = ["-C", "target-feature=+crt-static"]' -p pmx -p pmx-bot
+
 # Everything that must hold before a change lands; installs what is missing.
 ci:
     bash .ci/run

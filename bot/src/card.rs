@@ -45,16 +45,21 @@ pub fn cut(text: &str, limit: usize) -> String {
 /// A text of somebody else's on one line: nothing in it formats, mentions or links.
 pub fn plain(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
-    for letter in text.chars() {
+    for (at, letter) in text.char_indices() {
         match letter {
-            '\\' | '*' | '_' | '~' | '`' | '|' | '>' | '<' | '#' | '[' | ']' | '(' | ')' | '-' => {
+            '\\' | '*' | '_' | '~' | '`' | '|' | '<' | '[' | ']' => {
+                shown.push('\\');
+                shown.push(letter);
+            }
+            // Only where a line begins do these make a title, a quotation or a list.
+            '#' | '>' | '-' if at == 0 => {
                 shown.push('\\');
                 shown.push(letter);
             }
             // A mention needs nothing but the letter.
             '@' => shown.push_str("@\u{200b}"),
-            // `https://` would become a link with a preview.
-            ':' => shown.push_str("\\:"),
+            // An address would become a link with a preview.
+            ':' if text[at..].starts_with("://") => shown.push_str(":\u{200b}"),
             _ if letter.is_control() || bidi(letter) => shown.push(' '),
             _ => shown.push(letter),
         }
@@ -118,8 +123,9 @@ mod tests {
 
     #[test]
     fn what_somebody_wrote_neither_formats_nor_mentions() {
-        assert_eq!(plain("**@everyone** <@123> `x` _y_ # z"), "\\*\\*@\u{200b}everyone\\*\\* \\<@\u{200b}123\\> \\`x\\` \\_y\\_ \\# z");
-        assert_eq!(plain("https://evil.example/(x)[y]"), "https\\://evil.example/\\(x\\)\\[y\\]");
+        assert_eq!(plain("**@everyone** <@123> `x` _y_ # z"), "\\*\\*@\u{200b}everyone\\*\\* \\<@\u{200b}123> \\`x\\` \\_y\\_ # z");
+        assert_eq!((plain("# x"), plain("- x"), plain("> x")), ("\\# x".into(), "\\- x".into(), "\\> x".into()));
+        assert_eq!(plain("https://evil.example/(x)[y]"), "https:\u{200b}//evil.example/(x)\\[y\\]");
         assert_eq!(plain("a\nb\u{202e}c"), "a b c");
         assert_eq!(block(&["```".to_owned(), "@here".to_owned()], 100), "```\n`\u{200b}`\u{200b}`\u{200b}\n@\u{200b}here\n```");
     }
@@ -133,7 +139,10 @@ mod tests {
             assert!(length(&card.title) + length(&card.body) + length(&card.footer) <= 6000);
             assert!(length(&card.buttons[0].label) <= LABEL);
             let before = card.body.trim_end_matches('…');
-            assert!(before.len() < card.body.len() && (before.len() - before.trim_end_matches('\\').len()).is_multiple_of(2), "an escape is not cut in two");
+            assert!(
+                before.len() < card.body.len() && (before.len() - before.trim_end_matches('\\').len()).is_multiple_of(2),
+                "an escape is not cut in two"
+            );
             assert!(length(&block(&vec![long; 50], 1000)) <= 1000);
         }
         let crowded = (0..9).fold(Card::new(Tone::Good, "t", "b"), |card, n| card.button(format!("b{n}"), "x", false));

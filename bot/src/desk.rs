@@ -72,13 +72,19 @@ pub struct Seat {
     session: u64,
 }
 
+impl Seat {
+    /// Leaves the VM to others; what is left is to be told.
+    pub fn leave(&mut self) {
+        if let Some(key) = self.key.take() {
+            self.desk.state().busy.remove(&key);
+        }
+    }
+}
+
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut state = self.desk.state();
-        if let Some(key) = &self.key {
-            state.busy.remove(key);
-        }
-        state.stops.remove(&self.session);
+        self.leave();
+        self.desk.state().stops.remove(&self.session);
     }
 }
 

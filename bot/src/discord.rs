@@ -1,11 +1,12 @@
 //! Discord, as far as a chat needs it: requests over serenity's client, with its rate limiter, and its refusals as words of chat.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pmx::wire::clock::Clock;
 use serde_json::{Value as Json, json};
-use serenity::http::{Http, HttpBuilder, HttpError};
+use serenity::http::{Http, HttpBuilder, HttpError, LightMethod, Request, Route as Path};
 use serenity::model::application::Command;
 use serenity::model::id::{ChannelId, GuildId, InteractionId, MessageId};
 
@@ -57,6 +58,15 @@ impl Discord {
     /// Requests through `http`.
     pub fn new(http: Http, clock: Arc<dyn Clock>) -> Self {
         Self { http, clock }
+    }
+
+    /// The application's id and its flags. Only these are read: serenity's own reader fails at fields of it that are null.
+    pub async fn application(&self) -> Result<(NonZeroU64, Option<u64>), ChatError> {
+        let request = Request::new(Path::Oauth2ApplicationCurrent, LightMethod::Get);
+        let told: Json = self.http.fire(request).await.map_err(|e| refused(&e))?;
+        let id = told["id"].as_str().and_then(|id| id.parse().ok());
+        let id = id.ok_or_else(|| ChatError::Refused("Discord did not tell the application's id".to_owned()))?;
+        Ok((id, told["flags"].as_u64()))
     }
 
     /// Makes the commands of a server those of `entries`, if they are not; Discord counts changes.

@@ -4,11 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use pmx::event::Time;
 use pmx::wire::clock::Clock;
 use serenity::all::{
     ChannelId, ClientBuilder, CommandDataOptionValue, ConnectionStage, Context, EventHandler, GatewayIntents, Guild, GuildChannel, GuildId,
-    Interaction, Member, Message, PartialGuild, Ready, Role as DiscordRole, RoleId, ShardStageUpdateEvent, UnavailableGuild,
+    Interaction, Member, Message, PartialGuild, Ready, Role as DiscordRole, RoleId, UnavailableGuild,
 };
 use serenity::async_trait;
 use serenity::http::Http;
@@ -27,8 +26,8 @@ pub enum Signal {
     },
     /// The bot is in this server.
     Guild(u64),
-    /// An IDENTIFY was sent.
-    Identified,
+    /// Whether a session stands; told every second.
+    Standing(bool),
 }
 
 /// Names of channels and roles, by server.
@@ -206,12 +205,6 @@ impl EventHandler for Ear {
             self.tell(Signal::Heard(heard)).await;
         }
     }
-
-    async fn shard_stage_update(&self, _: Context, event: ShardStageUpdateEvent) {
-        if event.new == ConnectionStage::Identifying {
-            self.tell(Signal::Identified).await;
-        }
-    }
 }
 
 /// Why a life ended.
@@ -224,6 +217,9 @@ pub enum Ended {
     /// Anything else.
     Other(String),
 }
+
+/// How often the session is looked at.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// One life of the client, on a thread and a runtime of its own: dropping it ends all that serenity left running, also between two connections, where its
 /// own shutdown does nothing.
@@ -238,6 +234,7 @@ impl Life {
     pub fn begin(http: Http, intents: GatewayIntents, ear: Arc<Ear>, url: String) -> Self {
         let (tell, ended) = oneshot::channel();
         let (end, mut asked) = oneshot::channel::<()>();
+        let watching = Arc::clone(&ear);
         let live = move || {
             let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
             let why = runtime.block_on(async {
@@ -247,8 +244,17 @@ impl Life {
                     Err(error) => return reason(&error),
                 };
                 *client.ws_url.lock().await = url;
+                let shards = Arc::clone(&client.shard_manager);
+                let look = async {
+                    loop {
+                        watching.clock.sleep(LOOK).await;
+                        let standing = shards.runners.lock().await.values().any(|runner| runner.stage == ConnectionStage::Connected);
+                        watching.tell(Signal::Standing(standing)).await;
+                    }
+                };
                 tokio::select! {
                     result = client.start() => result.map_or_else(|error| reason(&error), |()| Ended::Other("it ended by itself".to_owned())),
+                    () = look => Ended::Other("nobody looks any more".to_owned()),
                     _ = &mut asked => Ended::Other("it was told to".to_owned()),
                 }
             });
@@ -269,41 +275,34 @@ fn reason(error: &serenity::Error) -> Ended {
     }
 }
 
-/// How many IDENTIFYs may fail in a row before a pause.
-const FAILED: u32 = 3;
-/// How many IDENTIFYs a day may take at most: Discord resets the token after 1000.
-const DAILY: usize = 500;
+/// How long a session may be on its way: serenity sends an IDENTIFY every five seconds meanwhile, and counts none.
+const PATIENCE: Duration = Duration::from_secs(25);
+/// The longest pause.
+const LONGEST: Duration = Duration::from_secs(600);
 
-/// Patience with a gateway that takes no IDENTIFY: pauses that grow, and a bound for a day.
+/// Patience with a gateway that lets nobody in. Discord resets a token after 1000 IDENTIFYs in a day.
 #[derive(Debug, Default)]
 pub struct Patience {
-    failed: u32,
+    since: Option<Duration>,
     pauses: u32,
-    day: Vec<Time>,
 }
 
 impl Patience {
-    /// An IDENTIFY was sent; how long to stay away, if it is time for that.
-    pub fn identified(&mut self, now: Time) -> Option<Duration> {
-        self.day.retain(|at| now.since(*at) < Duration::from_secs(86_400));
-        self.day.push(now);
-        self.failed += 1;
-        if self.day.len() >= DAILY {
-            return Some(Duration::from_secs(3600));
+    /// How it stands now, at a moment of a clock that only goes forward; how long to stay away, if it is time for that.
+    pub fn look(&mut self, connected: bool, now: Duration) -> Option<Duration> {
+        if connected {
+            *self = Self::default();
+            return None;
         }
-        (self.failed > FAILED).then(|| self.pause())
+        let since = *self.since.get_or_insert(now);
+        (now.saturating_sub(since) >= PATIENCE).then(|| self.pause())
     }
 
     /// A life ended; how long to wait before the next.
     pub fn pause(&mut self) -> Duration {
-        self.failed = 0;
+        self.since = None;
         self.pauses += 1;
-        Duration::from_secs(15 << (self.pauses - 1).min(6)).min(Duration::from_secs(900))
-    }
-
-    /// A session began.
-    pub fn ready(&mut self) {
-        (self.failed, self.pauses) = (0, 0);
+        Duration::from_secs(10 << (self.pauses - 1).min(6)).min(LONGEST)
     }
 }
 
@@ -314,27 +313,25 @@ mod tests {
     #[test]
     fn identifies_are_bounded() {
         let mut patience = Patience::default();
-        let mut now = 0;
-        let mut sent = 0;
-        while now < 86_400_000 {
-            sent += 1;
-            now += 5000;
-            if let Some(pause) = patience.identified(Time(now)) {
-                now += i64::try_from(pause.as_millis()).unwrap();
-            }
+        let (mut now, mut sent) = (0, 0);
+        while now < 86_400 {
+            // One every five seconds.
+            sent += u64::from(now % 5 == 0);
+            now += 1;
+            now += patience.look(false, Duration::from_secs(now)).map_or(0, |pause| pause.as_secs());
         }
-        assert!(sent <= 500, "{sent} IDENTIFYs in a day of failures");
-        patience.ready();
-        assert_eq!(patience.pause(), Duration::from_secs(15));
-        assert_eq!(patience.pause(), Duration::from_secs(30));
+        assert!(sent < 1000, "{sent} IDENTIFYs in a day of failures");
+        assert!(sent > 100, "it does not give up either: {sent}");
     }
 
     #[test]
-    fn a_session_that_works_is_left_alone() {
+    fn a_short_gap_is_serenitys_business() {
         let mut patience = Patience::default();
-        for n in 0..400 {
-            assert_eq!(patience.identified(Time(n * 60_000)), None);
-            patience.ready();
+        for now in 0..600 {
+            assert_eq!(patience.look(now % 20 == 0, Duration::from_secs(now)), None);
         }
+        assert_eq!((patience.pause(), patience.pause()), (Duration::from_secs(10), Duration::from_secs(20)));
+        patience.look(true, Duration::from_secs(700));
+        assert_eq!(patience.pause(), Duration::from_secs(10), "a session that stood begins anew");
     }
 }

@@ -6,9 +6,8 @@ use futures_util::future::BoxFuture;
 use pmx::event::RunState;
 use pmx::exec::engine::{Confirmer, Question, Stop};
 use pmx::lang::Project;
-use pmx::model::contract::Instance;
 use pmx::model::registry;
-use pmx::name::ResourceName;
+use pmx::name::ResourcePattern;
 use pmx::ops::build::{self, Request};
 use pmx::ops::front::Front;
 use pmx::ops::history;
@@ -58,18 +57,16 @@ pub fn sentence(count: u64, names: &[String]) -> String {
     format!("{count} {verb} playing: {shown}{more}.")
 }
 
-/// The resource that a call writes.
-pub fn written(project: &Project, call: &str) -> Option<ResourceName> {
+/// The resources that a call writes, whatever it calls them.
+pub fn written(project: &Project, call: &str) -> Option<ResourcePattern> {
     let (def, method) = call.split_once('.')?;
     let row = registry::find(&project.definitions.get(def)?.kind.value).ok()?.method(method)?;
-    let writes = row.writes.first()?;
-    let Instance::Single(instance) = writes.instance else { return None };
-    Some(ResourceName { def: def.to_owned(), spec: writes.spec.to_owned(), instance: instance.to_owned() })
+    Some(ResourcePattern::all(def.to_owned(), row.writes.first()?.spec.to_owned()))
 }
 
-/// The newest attributes of a resource.
-pub fn attributes(store: &mut dyn Store, name: &ResourceName) -> Option<Json> {
-    let version = store.head(name).ok()??;
+/// The attributes of the resource that was looked at last.
+pub fn newest(store: &mut dyn Store, pattern: &ResourcePattern) -> Option<Json> {
+    let version = store.heads(Some(pattern)).ok()?.into_iter().max_by_key(|version| version.made.at)?;
     let shown = history::outlined(store, version).ok()?;
     serde_json::to_value(shown.attributes).ok()
 }
@@ -102,7 +99,7 @@ pub async fn look(desk: &Arc<Desk>, who: &Who, call: &str) -> Online {
     }
     let known = desk.known().await;
     let Some(name) = written(&known.project, call) else { return Online::Unknown(format!("{call} does not tell it")) };
-    let server = desk.keeper.call(move |store| attributes(store, &name)).await;
+    let server = desk.keeper.call(move |store| newest(store, &name)).await;
     server.map_or_else(|| Online::Unknown("nothing was stored".to_owned()), |server| Online::read(&server))
 }
 

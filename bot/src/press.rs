@@ -109,11 +109,10 @@ async fn resume(desk: Arc<Desk>, heard: Heard, about: &str, recall: Recall) {
         .footer(format!("resumed by {}", heard.who.name));
     let Some(posted) = answer(&desk, &heard, &first, &mut row).await else { return };
     let live = Message::new(Arc::clone(&desk.chat), Arc::clone(&desk.clock), (posted, nonce(&row)), first);
-    let play = Play { desk, who: heard.who, label: name, tale: Arc::new(Mutex::new(tale)), live, row };
+    let play = Play { desk, who: heard.who, label: name, tale: Arc::new(Mutex::new(tale)), live, row, seat };
     let job =
         Job { targets: Vec::new(), inputs: Vec::new(), resume: Some(id.to_string()), confirmed: std::collections::BTreeSet::new(), recall };
     play.drive(job, stop).await;
-    drop(seat);
 }
 
 /// What a run was asked for as: as the audit has it, else its targets.

@@ -89,7 +89,7 @@ pub async fn act(desk: Arc<Desk>, heard: Heard, wish: Wish, (seat, stop): (Seat,
     let first = first.footer(format!("asked by {}", heard.who.name));
     let Some(posted) = answer(&desk, &heard, &first, &mut row).await else { return };
     let live = Message::new(Arc::clone(&desk.chat), Arc::clone(&desk.clock), (posted, nonce(&row)), first);
-    let play = Play { desk, who: heard.who, label: wish.label.clone(), tale: Arc::new(Mutex::new(tale)), live, row };
+    let play = Play { desk, who: heard.who, label: wish.label.clone(), tale: Arc::new(Mutex::new(tale)), live, row, seat };
     let (play, sure) = if asks { play.make_sure(&wish).await } else { (play, Ok(false)) };
     match sure {
         Err((card, answer)) => play.end(card, answer).await,
@@ -99,7 +99,6 @@ pub async fn act(desk: Arc<Desk>, heard: Heard, wish: Wish, (seat, stop): (Seat,
             play.drive(Job { targets, inputs, resume: None, confirmed, recall: Recall::Unknown }, stop).await;
         }
     }
-    drop(seat);
 }
 
 /// Says that an answer comes and writes the first row of the audit. `None`: it was heard before, or nobody can be answered.
@@ -193,6 +192,8 @@ pub struct Play {
     pub live: Message,
     /// Its row in the audit.
     pub row: AuditRow,
+    /// Its seat at the VM.
+    pub seat: Seat,
 }
 
 fn locked(tale: &Mutex<Tale>) -> MutexGuard<'_, Tale> {
@@ -239,7 +240,9 @@ impl Play {
     }
 
     /// Shows the last card and settles the audit.
-    pub async fn end(self, card: Card, answer: String) {
+    pub async fn end(mut self, card: Card, answer: String) {
+        // Before anybody can see that it is over.
+        self.seat.leave();
         let card = if card.footer.is_empty() { card.footer(format!("asked by {}", self.who.name)) } else { card };
         let shown = self.live.last(card).await;
         let answer = match shown {

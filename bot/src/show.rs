@@ -17,7 +17,7 @@ use crate::card::{cut, length, plain};
 use crate::chat::{Card, Heard, Tone, Who};
 use crate::command;
 use crate::desk::Desk;
-use crate::players::{self, Online, attributes, quiet, written};
+use crate::players::{self, Online, newest, quiet, written};
 use crate::session::{begin, once, sentence};
 use crate::tale::Tale;
 
@@ -173,11 +173,11 @@ struct Facts {
 const BACK: usize = 500;
 
 impl Facts {
-    fn read(store: &mut dyn Store, vm: &str, server: Option<&ResourceName>) -> Self {
+    fn read(store: &mut dyn Store, vm: &str, server: Option<&ResourcePattern>) -> Self {
         let name = ResourceName { def: "fleet".to_owned(), spec: "vm".to_owned(), instance: vm.to_owned() };
-        let found = attributes(store, &name);
+        let found = newest(store, &name.clone().into());
         let since = found.as_ref().and_then(|found| since(store, &name, &found["status"]));
-        Self { vm: found, since, server: server.and_then(|server| attributes(store, server)) }
+        Self { vm: found, since, server: server.and_then(|server| newest(store, server)) }
     }
 
     fn body(&self, said: &[String]) -> String {
@@ -265,7 +265,7 @@ mod tests {
         let body = facts.body(&["up for 3 h".to_owned()]);
         assert_eq!(
             body,
-            "🟢 running on keeb\\-dev\\-02, as far as I know since <t:1700000000:R>\nAddress `10.0.0.107:7777`\nup for 3 h\n2 are playing: **Keeb**, **\\_x\\_**. (room for 8) Version 1.4."
+            "🟢 running on keeb-dev-02, as far as I know since <t:1700000000:R>\nAddress `10.0.0.107:7777`\nup for 3 h\n2 are playing: **Keeb**, **\\_x\\_**. (room for 8) Version 1.4."
         );
         let silent = Facts { server: Some(json!({"serverRunning": true, "online": null, "players": []})), ..Facts::default() };
         assert!(silent.body(&[]).contains("nobody knows who is playing"));

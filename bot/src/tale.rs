@@ -275,12 +275,12 @@ mod tests {
     fn a_line_per_step_with_running_seconds_and_phase() {
         let mut tale = tale();
         let body = |tale: &Tale, second: i64| tale.body(Time(second * 1000), 3000);
-        assert_eq!(body(&tale, 5), "✅ **auth** fresh\\: 3 min old\n⏳ **warn** 4 s\n▫️ stop");
+        assert_eq!(body(&tale, 5), "✅ **auth** fresh: 3 min old\n⏳ **warn** 4 s\n▫️ stop");
         tale.take(&at(6, Event::Phase { step: "stop-calamity/warn".into(), phase: "the players to leave".into(), deadline: Some(30) }));
         assert!(body(&tale, 20).contains("⏳ **warn** waiting for the players to leave, 14 s (at most 30 s)"), "{}", body(&tale, 20));
         assert!(tale.ticks());
         tale.take(&at(21, finished("stop-calamity/warn", Ending::Done, "warned for 15 s; 2 online: @everyone, S_t")));
-        assert!(body(&tale, 22).contains("warned for 15 s; 2 online\\: @\u{200b}everyone, S\\_t"));
+        assert!(body(&tale, 22).contains("warned for 15 s; 2 online: @\u{200b}everyone, S\\_t"));
         assert!(!tale.ticks());
     }
 

@@ -149,10 +149,10 @@ impl Watch {
             other => Ok((1, other.to_string())),
         };
         let http = &self.chat.http;
-        let application = http.get_current_application_info().await.map_err(|error| told(discord::refused(&error)))?;
-        http.set_application_id(application.id);
+        let (id, flags) = self.chat.application().await.map_err(told)?;
+        http.set_application_id(id.into());
         let allowed = ApplicationFlags::GATEWAY_MESSAGE_CONTENT | ApplicationFlags::GATEWAY_MESSAGE_CONTENT_LIMITED;
-        self.content = application.flags.is_none_or(|flags| flags.intersects(allowed));
+        self.content = flags.is_none_or(|flags| flags & allowed.bits() != 0);
         if !self.content {
             self.without_content();
         }
@@ -188,7 +188,7 @@ impl Watch {
             tokio::select! {
                 signal = heard.recv() => {
                     if let Some(pause) = signal.and_then(|signal| self.take(signal, ear)) {
-                        log::say(format!("Discord takes no IDENTIFY; staying away for {} s", pause.as_secs()));
+                        log::say(format!("no session with Discord comes about; staying away for {} s", pause.as_secs()));
                         return Next::Again(pause);
                     }
                 }
@@ -201,9 +201,8 @@ impl Watch {
     fn take(&mut self, signal: Signal, ear: &Arc<Ear>) -> Option<Duration> {
         match signal {
             Signal::Heard(heard) => self.desk.take(heard),
-            Signal::Identified => return self.patience.identified(self.clock.now()),
+            Signal::Standing(connected) => return self.patience.look(connected, self.clock.elapsed()),
             Signal::Ready { me } => {
-                self.patience.ready();
                 log::say("connected");
                 // It is the same in every session.
                 let _ = self.desk.mention.set(format!("<@{me}>"));

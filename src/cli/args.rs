@@ -15,6 +15,10 @@ pub struct Cli {
     /// Look for the project from this directory.
     #[arg(short = 'C', long = "directory", global = true, value_name = "DIR")]
     pub directory: Option<PathBuf>,
+    /// Run the command on another machine that works on the project, over SSH: a name under `[at]` in the Pmxfile, an alias of the ssh config, or
+    /// `user@host`; `:directory` behind it names the project there.
+    #[arg(long, global = true, value_name = "HOST", conflicts_with = "directory")]
+    pub at: Option<String>,
     /// Write JSON to standard output: one document, or one line per event.
     #[arg(long, global = true)]
     pub json: bool,
@@ -84,6 +88,9 @@ pub enum Command {
     Lab(LabArgs),
     /// Print the man page, or the completion script of a shell.
     Manual(ManualArgs),
+    /// The end of `--at` over there: speaks with the `pmx` that asked, not with people.
+    #[command(hide = true)]
+    FarEnd,
     /// Any other word runs `pmx-<word>` from the PATH.
     #[command(external_subcommand)]
     External(Vec<String>),

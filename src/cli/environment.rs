@@ -21,7 +21,15 @@ pub fn read(cli: &Cli) -> (Result<Front, Diagnostic>, Option<bool>) {
     (front(cli, env), colour)
 }
 
-fn front(cli: &Cli, env: BTreeMap<String, String>) -> Result<Front, Diagnostic> {
+/// The words of this invocation behind the program's name, as they were typed.
+pub fn words() -> Vec<String> {
+    std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect()
+}
+
+/// Who asked, for a `pmx` that was started at the far end of `--at`: set by that end alone. Not a proof, as `USER` is none.
+pub const ASKED_BY: &str = "PMX_ASKED_BY";
+
+fn front(cli: &Cli, mut env: BTreeMap<String, String>) -> Result<Front, Diagnostic> {
     let here = std::env::current_dir().map_err(|error| Diagnostic::yours(format!("the working directory is gone: {error}")))?;
     let cwd = match &cli.directory {
         Some(dir) => here.join(dir),
@@ -33,7 +41,8 @@ fn front(cli: &Cli, env: BTreeMap<String, String>) -> Result<Front, Diagnostic> 
     let user = env.get("USER").or_else(|| env.get("LOGNAME")).cloned().or_else(account).unwrap_or_else(|| "unknown".to_owned());
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned());
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("pmx"));
-    Ok(Front { cwd, home, config, env, profile: cli.profile.clone(), actor: Actor::new("cli", &format!("{user}@{host}")), program })
+    let actor = Actor::new("cli", &env.remove(ASKED_BY).unwrap_or_else(|| format!("{user}@{host}")));
+    Ok(Front { cwd, home, config, env, profile: cli.profile.clone(), actor, program })
 }
 
 /// The account's name by its number, where neither USER nor LOGNAME is set, as under cron and in containers.

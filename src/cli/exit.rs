@@ -21,6 +21,8 @@ pub enum Exit {
     Bug,
     /// 130: interrupted by the user.
     Interrupted,
+    /// As the `pmx` of another machine ended, which may have been another program's end.
+    As(u8),
 }
 
 impl Exit {
@@ -33,6 +35,7 @@ impl Exit {
             Self::Refused => 3,
             Self::Bug => 70,
             Self::Interrupted => 130,
+            Self::As(code) => code,
         }
     }
 

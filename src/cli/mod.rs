@@ -1,12 +1,13 @@
 //! The front door: what was typed becomes what is meant, and what came of it is shown.
 //!
-//! Holds: arguments, exit codes, reports, progress, and one file per command
+//! Holds: arguments, exit codes, reports, progress, one file per command, and both ends of `--at`
 //! Imports: event, exec, lab, lang, model, name, ops, plan, secret, source, store, value, vault, wire
 //! Effects: reads the environment once, prints, asks, watches for ctrl-c
 //! Never: decides what a command means: that is in ops
 
 pub mod args;
 mod ask;
+mod at;
 mod audit;
 mod build;
 mod cancel;
@@ -48,7 +49,10 @@ pub fn main() -> Exit {
     };
     let (front, colour) = environment::read(&cli);
     let mut out = Out::new(cli.json, colour);
-    let result = front.map_err(|d| vec![d]).and_then(|front| dispatch(&front, &cli.command, &mut out));
+    let result = front.map_err(|d| vec![d]).and_then(|front| match &cli.at {
+        Some(place) => at::near::run(&front, (&cli, place), &environment::words(), &mut out),
+        None => dispatch(&front, &cli.command, &mut out),
+    });
     match result {
         Ok(exit) => exit,
         Err(complaints) => {
@@ -81,6 +85,7 @@ fn dispatch(front: &Front, command: &Command, out: &mut Out) -> Result<Exit, Vec
         Command::Gc(args) => care::gc(front, args, out),
         Command::Doctor(args) => doctor::run(front, args, out),
         Command::Lab(args) => lab::run(front, args, out),
+        Command::FarEnd => at::far::run(front),
         Command::Manual(args) => Ok(manual::run(args, out)),
         Command::External(words) => Err(external::run(words)),
     }

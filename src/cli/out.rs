@@ -79,6 +79,20 @@ impl Out {
         }
     }
 
+    /// Writes text to standard output as it is.
+    pub fn part(&mut self, text: &str) {
+        if !self.closed {
+            let mut out = std::io::stdout().lock();
+            self.closed = out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err();
+        }
+    }
+
+    /// Writes text to standard error as it is.
+    pub fn say_part(&self, text: &str) {
+        // With standard error gone there is nobody left to tell.
+        let _ = std::io::stderr().write_all(text.as_bytes());
+    }
+
     /// Whether nobody reads standard output any more.
     pub const fn closed(&self) -> bool {
         self.closed

@@ -79,7 +79,7 @@ fn tell(done: &rotate::Rotated, out: &mut Out) {
 }
 
 /// From a prompt that does not echo, or all of standard input without its last newline. Never from an argument: other users see those.
-fn read_secret(key: &str, out: &Out) -> Result<Secret, Vec<Diagnostic>> {
+pub(super) fn read_secret(key: &str, out: &Out) -> Result<Secret, Vec<Diagnostic>> {
     let unreadable = |error: std::io::Error| vec![Diagnostic::yours(format!("the secret cannot be read: {error}"))];
     let mut text = String::new();
     if std::io::stdin().is_terminal() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::event::Time;
@@ -134,7 +135,7 @@ pub trait Confirmer: Send + Sync {
 }
 
 /// An action of a run that is resumed, of which nobody knows whether it acted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Doubt {
     /// The step.
     pub step: String,
@@ -147,7 +148,8 @@ pub struct Doubt {
 }
 
 /// What a person knows about a doubt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Recall {
     /// It happened: it counts as done.
     Done,
@@ -160,7 +162,7 @@ pub enum Recall {
 }
 
 /// One question.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Question {
     /// The step that asks.
     pub step: String,

@@ -27,6 +27,8 @@ pub struct Pmxfile {
     pub protected: Vec<Spanned<String>>,
     /// `[bot]`.
     pub bot: Option<BotSettings>,
+    /// `[at.<name>]`.
+    pub ats: BTreeMap<String, AtSettings>,
     /// `[profile.<name>]`.
     pub profiles: BTreeMap<String, Profile>,
 }
@@ -95,6 +97,21 @@ pub struct BotVm {
     pub actions: Vec<Spanned<String>>,
     /// The call that tells its state, `calamityTerraria.status`.
     pub status: Option<Spanned<String>>,
+}
+
+/// `[at.<name>]`: another machine that works on this project, for `pmx --at <name> …`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AtSettings {
+    /// An address, a name or an alias of the ssh config; the table's own name otherwise.
+    pub host: Option<String>,
+    /// The user; the ssh config's otherwise.
+    pub user: Option<String>,
+    /// The port; the ssh config's otherwise.
+    pub port: Option<u16>,
+    /// The directory of the project there; the home of that user otherwise.
+    pub dir: Option<String>,
+    /// The program there; `bin/pmx` in that directory, or the `pmx` of its PATH otherwise.
+    pub program: Option<String>,
 }
 
 /// `[profile.<name>]`: another store, other vaults, other addresses for the same files.

@@ -85,6 +85,17 @@ fn read(source: &Path) -> Result<Source, Failure> {
     Ok(found)
 }
 
+/// The first bytes of a file, at most so many.
+pub async fn beginning(path: PathBuf, most: usize) -> Result<Vec<u8>, Failure> {
+    use std::io::Read;
+    let read = move || {
+        let mut bytes = Vec::new();
+        let done = std::fs::File::open(&path).and_then(|file| file.take(most as u64).read_to_end(&mut bytes));
+        done.map(|_| bytes).map_err(|e| Failure::yours(format!("{}: {e}", path.display())))
+    };
+    tokio::task::spawn_blocking(read).await.map_err(|e| Failure::bug(format!("reading local files: {e}")))?
+}
+
 fn file(full: &Path, path: String, meta: &std::fs::Metadata) -> std::io::Result<LocalFile> {
     let (_, sha256) = sha256_of(full)?;
     Ok(LocalFile { path, full: full.to_path_buf(), size: meta.len(), mode: meta.permissions().mode() & 0o7777, sha256 })

@@ -1,10 +1,11 @@
 //! Use cases: what a person asks of pmx, one file each, without printing anything.
 //!
-//! Holds: finding and reading a project, building, resuming, cancelling, planning, drawing, history, checking, describing
-//! Imports: digest, event, exec, lang, model, name, plan, secret, source, store, value, vault, wire
+//! Holds: finding and reading a project, building, resuming, cancelling, planning, drawing, history, checking, describing, the way to another machine
+//! Imports: digest, event, exec, files, lang, model, name, plan, secret, source, store, value, vault, wire
 //! Effects: reads the project's files, opens the store, starts a profile's machines
 //! Never: prints, reads the environment, knows who calls
 
+pub mod at;
 pub mod build;
 pub mod cancel;
 pub mod describe;

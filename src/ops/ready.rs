@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::ops::front::Front;
 use crate::ops::site::Site;
 use crate::source::{Diagnostic, Fault, Severity};
+use crate::wire::names;
 
 /// How long the start command may take.
 const START: Duration = Duration::from_secs(60);
@@ -58,7 +59,8 @@ async fn answers(root: &Path, address: &str) -> bool {
         if address.contains('/') {
             return tokio::net::UnixStream::connect(root.join(address)).await.is_ok();
         }
-        tokio::net::TcpStream::connect(address).await.is_ok()
+        let Some((host, port)) = address.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?))) else { return false };
+        names::connect(host.trim_start_matches('[').trim_end_matches(']'), port).await.is_ok()
     };
     tokio::time::timeout(LOOK, look).await.unwrap_or(false)
 }

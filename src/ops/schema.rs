@@ -238,6 +238,16 @@ fn pmxfile() -> Json {
         }),
         &[],
     );
+    let at = closed(
+        json!({
+            "host": text("An address, a name or an alias of the ssh config; the table's own name without."),
+            "user": text("The user; the ssh config's without."),
+            "port": whole(1, 65535, "The port; the ssh config's without."),
+            "dir": text("The directory of the project there, absolute or below `~/`; that user's home without."),
+            "program": text("The pmx there; `bin/pmx` in that directory, or the one of the PATH without."),
+        }),
+        &[],
+    );
     closed(
         json!({
             "project": project,
@@ -252,6 +262,7 @@ fn pmxfile() -> Json {
             "vault": named(&vault(), "Where secrets are, by name."),
             "protect": closed(json!({ "vms": texts("VMs that are never deleted, whatever a workflow says.") }), &["vms"]),
             "bot": bot,
+            "at": named(&at, "Other machines that work on this project, for `pmx --at NAME …`."),
             "profile": named(&profile(), "Other places to work on, for `pmx --profile NAME`."),
         }),
         &["project"],

@@ -29,7 +29,7 @@ fn a_schema_knows_the_keys_that_its_reader_knows() {
     const BAD: &str = "qqqqqqqq = 1\n";
     let table = |head: &str| format!("[project]\nname = \"x\"\n{head}\n{BAD}");
     let step = "[[step]]\nname = \"a\"\ncall = \"b.c\"\n";
-    let cases: [(FileKind, &str, String, &str); 13] = [
+    let cases: [(FileKind, &str, String, &str); 14] = [
         (FileKind::Pmxfile, "Pmxfile.toml", BAD.to_owned(), ""),
         (FileKind::Pmxfile, "Pmxfile.toml", format!("[project]\nname = \"x\"\n{BAD}"), "/properties/project"),
         (FileKind::Pmxfile, "Pmxfile.toml", table("[store]"), "/properties/store"),
@@ -37,6 +37,7 @@ fn a_schema_knows_the_keys_that_its_reader_knows() {
         (FileKind::Pmxfile, "Pmxfile.toml", table("[protect]\nvms = []"), "/properties/protect"),
         (FileKind::Pmxfile, "Pmxfile.toml", table("[bot]"), "/properties/bot"),
         (FileKind::Pmxfile, "Pmxfile.toml", table("[bot.vm.a]\nactions = []"), "/properties/bot/properties/vm/additionalProperties"),
+        (FileKind::Pmxfile, "Pmxfile.toml", table("[at.a]"), "/properties/at/additionalProperties"),
         (FileKind::Pmxfile, "Pmxfile.toml", table("[profile.a]"), "/properties/profile/additionalProperties"),
         (FileKind::Definition, "definitions/a.toml", BAD.to_owned(), ""),
         (FileKind::Workflow, "workflows/a.toml", format!("{BAD}{step}"), ""),

@@ -16,6 +16,7 @@ use crate::wire::exec::Endings;
 use crate::wire::hostkey::{self, HostKeys};
 use crate::wire::login::{Keys, Login};
 use crate::wire::map::{Address, ConnectMap};
+use crate::wire::names;
 use crate::wire::ssh::{SshError, Target};
 use crate::wire::sshconfig::Route;
 
@@ -133,7 +134,7 @@ impl Dial<'_> {
 
     async fn tcp(&self, name: &str) -> Result<TcpStream, SshError> {
         let to = self.dialled()?;
-        let dialling = tokio::time::timeout(self.connect_within, TcpStream::connect((to.host.as_str(), to.port)));
+        let dialling = tokio::time::timeout(self.connect_within, names::connect(&to.host, to.port));
         let late = |_| connect(name, format!("no connection within {} s", self.connect_within.as_secs()));
         let stream = dialling.await.map_err(late)?.map_err(|e| connect(name, e.to_string()))?;
         // Commands are small and wait for their answer: Nagle's algorithm would hold each back.

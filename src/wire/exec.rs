@@ -46,7 +46,7 @@ done"#;
 const LONGEST_NOISE: usize = 64 << 10;
 
 /// SSH's number for standard error among the extended data of a channel.
-const STDERR: u32 = 1;
+pub(super) const STDERR: u32 = 1;
 
 /// A command in the form that goes over the wire.
 pub(super) struct Job<'a> {

@@ -7,7 +7,6 @@
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ use tokio::sync::Semaphore;
 
 use crate::wire::http::{Field, Http, HttpError, Method, Request, Response, Trust};
 use crate::wire::map::{Address, ConnectMap};
-use crate::wire::{percent, tls};
+use crate::wire::{names, percent, tls};
 
 #[cfg(test)]
 #[path = "https_tests.rs"]
@@ -201,7 +200,7 @@ impl Resolve for Elsewhere {
         let host = self.0.clone();
         Box::pin(async move {
             // The port of the URL replaces this one.
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
+            let found = names::addresses(&host, 0).await?;
             Ok(Box::new(found.into_iter()) as Addrs)
         })
     }

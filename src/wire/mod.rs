@@ -1,8 +1,8 @@
 //! The outside world: HTTPS, SSH, plain TCP and the clock, behind traits that a script can stand in for.
 //!
-//! Holds: the HTTP client, the SSH client with SFTP and host keys, the TCP client, the clock, the address map, and scripted doubles of each
+//! Holds: the HTTP client, the SSH client with SFTP and host keys, the TCP client, names of hosts, the clock, the address map, and scripted doubles of each
 //! Imports: event, secret
-//! Effects: sockets, the ssh agent, key and CA files, the ssh config, files to upload, clocks, sleeps
+//! Effects: sockets, the ssh agent, key and CA files, the ssh config, the system's files of names, files to upload, clocks, sleeps
 //! Never: waits without a deadline, retries what may have happened, prints
 
 pub mod clock;
@@ -14,6 +14,7 @@ pub mod http;
 pub mod https;
 mod login;
 pub mod map;
+pub mod names;
 pub mod percent;
 pub mod russh_client;
 #[cfg(test)]
@@ -23,6 +24,7 @@ pub mod ssh;
 mod sshconfig;
 #[cfg(test)]
 mod sshd;
+pub mod talk;
 pub mod tcp;
 pub mod tls;
 

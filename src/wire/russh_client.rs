@@ -170,7 +170,7 @@ impl SshClient {
     }
 
     /// Does `work` on the connection to `target`, once more on a new one when the old had gone before anything began.
-    async fn on<T, F, W>(&self, target: &Target, ask: Ask<'_>, work: F) -> Result<T, SshError>
+    pub(super) async fn on<T, F, W>(&self, target: &Target, ask: Ask<'_>, work: F) -> Result<T, SshError>
     where
         F: Fn(Arc<Connection>) -> W,
         W: Future<Output = Result<T, Fault>>,
@@ -232,11 +232,11 @@ impl SshClient {
 }
 
 /// One request, for deadlines and their errors.
-struct Ask<'a> {
-    what: &'a str,
-    deadline: Duration,
+pub(super) struct Ask<'a> {
+    pub(super) what: &'a str,
+    pub(super) deadline: Duration,
     /// Whether the host may have begun.
-    begun: &'a AtomicBool,
+    pub(super) begun: &'a AtomicBool,
 }
 
 impl Ssh for SshClient {

@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::wire::map::{Address, ConnectMap};
+use crate::wire::names;
 
 /// How much one look at the socket may bring.
 const CHUNK: usize = 16 << 10;
@@ -86,7 +87,7 @@ impl Tcp for TcpClient {
         Box::pin(async move {
             let address = to.to_string();
             let dialled = self.map.resolve(to).map_err(|_| TcpError::OffTheMap { address: address.clone() })?;
-            let dialling = tokio::time::timeout(deadline, TcpStream::connect((dialled.host.as_str(), dialled.port)));
+            let dialling = tokio::time::timeout(deadline, names::connect(&dialled.host, dialled.port));
             // The timer counts from here, as the dialling does: together they are one deadline.
             let until = now() + deadline;
             let done = dialling.await.map_err(|_| TcpError::Deadline { address: address.clone(), seconds: deadline.as_secs() })?;

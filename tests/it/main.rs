@@ -1,6 +1,7 @@
 //! The one integration binary: the real `pmx` in a sandbox, and the real components it works on.
 #![expect(clippy::disallowed_methods, reason = "tests own files, processes, the environment and the clock of their sandbox")]
 
+mod at;
 mod bad_input;
 mod bounds;
 mod canary;
@@ -18,6 +19,7 @@ mod lab_profile;
 mod lab_transcripts;
 mod leases;
 mod lifecycle;
+mod linked;
 mod main_job;
 mod mistakes;
 mod normal;

@@ -50,6 +50,20 @@ pub fn marked(variable: &str) -> Vec<u32> {
     parents().into_keys().filter(has).collect()
 }
 
+/// Ids of the processes whose last argument is `word`.
+pub fn listed(word: &str) -> Vec<u32> {
+    let ends = |pid: &u32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).rev().nth(1).is_some_and(|last| last == word.as_bytes())
+    };
+    parents().into_keys().filter(ends).collect()
+}
+
+/// The process that started another, while both live.
+pub fn parent(pid: u32) -> Option<u32> {
+    parents().get(&pid).copied()
+}
+
 /// The most memory that a process ever had resident, in bytes; `None` when it is gone.
 pub fn most_resident(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;

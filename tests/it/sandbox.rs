@@ -10,6 +10,24 @@ use std::time::{Duration, Instant};
 use super::normal::normal;
 use super::process;
 
+/// The `pmx` under test. The bot's tests, which use sandboxes too, are another package's: cargo tells them of `pmx-bot` only, which lies beside it.
+fn pmx() -> String {
+    match (option_env!("CARGO_BIN_EXE_pmx"), option_env!("CARGO_BIN_EXE_pmx-bot")) {
+        (Some(pmx), _) => pmx.to_owned(),
+        (None, bot) => {
+            let pmx = Path::new(bot.unwrap_or_default()).with_file_name("pmx");
+            assert!(pmx.is_file(), "{} is not built: `cargo build` makes it", pmx.display());
+            pmx.display().to_string()
+        }
+    }
+}
+
+/// The root of the repository: where the Pmxfile lies.
+fn repository() -> &'static Path {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.ancestors().find(|dir| dir.join("Pmxfile.toml").is_file()).unwrap_or(own)
+}
+
 /// A project in a temporary directory. Whatever `pmx` starts from it is ended when it is dropped.
 #[must_use = "a sandbox does nothing until pmx runs in it"]
 pub struct Sandbox {
@@ -32,7 +50,7 @@ impl Sandbox {
 
     /// A copy of this repository's own project: its Pmxfile.toml, definitions and workflows, and the folders that workflows send.
     pub fn own() -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let root = repository();
         let mut sandbox = Self::new().file("Pmxfile.toml", &read(&root.join("Pmxfile.toml")));
         for folder in ["definitions", "workflows"] {
             let entries = std::fs::read_dir(root.join(folder)).unwrap_or_else(|error| panic!("cannot list {folder}: {error}"));
@@ -42,7 +60,7 @@ impl Sandbox {
             }
         }
         for folder in ["bot", "config"] {
-            for (name, bytes) in Self::files(&root.join(folder), &["src", "target"]) {
+            for (name, bytes) in Self::files(&root.join(folder), &["src", "target", "tests"]) {
                 let (from, to) = (root.join(folder).join(&name), sandbox.path(folder).join(&name));
                 std::fs::create_dir_all(to.parent().unwrap_or(&to)).expect("a folder can be made in the project");
                 std::fs::write(&to, bytes).unwrap_or_else(|error| panic!("cannot write {}: {error}", to.display()));
@@ -122,12 +140,17 @@ impl Sandbox {
     /// As `pmx`.
     #[track_caller]
     pub fn pmx_with_input(&self, arguments: &[&str], input: &str) -> Ran {
-        self.spawn(env!("CARGO_BIN_EXE_pmx"), arguments, Some(input)).end()
+        self.spawn(&pmx(), arguments, Some(input)).end()
+    }
+
+    /// Starts another program as `pmx` would be started, and returns while it runs.
+    pub fn start_program(&self, program: &str, arguments: &[&str]) -> Running<'_> {
+        self.spawn(program, arguments, None)
     }
 
     /// Starts `pmx` and returns while it runs.
     pub fn start(&self, arguments: &[&str]) -> Running<'_> {
-        self.spawn(env!("CARGO_BIN_EXE_pmx"), arguments, None)
+        self.spawn(&pmx(), arguments, None)
     }
 
     /// Runs a shell script in which `pmx` is the program under test: for pipes and terminals.
@@ -184,7 +207,8 @@ impl Sandbox {
 
     fn environment(&self) -> BTreeMap<String, String> {
         let at = |path: &str| self.dir.path().join(path).display().to_string();
-        let binary = Path::new(env!("CARGO_BIN_EXE_pmx")).parent().unwrap_or(Path::new("/")).display().to_string();
+        let pmx = pmx();
+        let binary = Path::new(&pmx).parent().unwrap_or(Path::new("/")).display().to_string();
         // A profile names the command `pmx`; the rest of the path is for ssh, docker and tmux.
         let path = format!("{binary}:{}", std::env::var("PATH").unwrap_or_default());
         let fixed = [
@@ -244,6 +268,21 @@ impl Running<'_> {
     /// Does what ctrl-c does.
     pub fn interrupt(&self) {
         process::signal("INT", &[self.child.id()]);
+    }
+
+    /// Asks it to end, as a service manager does.
+    pub fn terminate(&self) {
+        process::signal("TERM", &[self.child.id()]);
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has said on standard error so far.
+    pub fn complained(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.err).unwrap_or_default()).into_owned()
     }
 
     /// Ends it without warning, as a power cut does.

@@ -1,6 +1,7 @@
 //! From the spanned TOML tree to the typed forms: one file per kind of file, all complaints at once.
 
 pub(in crate::lang) mod arguments;
+pub(in crate::lang) mod at;
 pub(in crate::lang) mod bot;
 pub(in crate::lang) mod definition;
 pub(in crate::lang) mod duration;

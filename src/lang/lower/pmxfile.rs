@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use crate::lang::lower::tree::{Reader, Table};
-use crate::lang::lower::{bot, profile, syntax};
+use crate::lang::lower::{at, bot, profile, syntax};
 use crate::lang::pmxfile::{Pmxfile, RunSettings, VaultKind, VaultSettings};
 use crate::source::{Diagnostic, Source, Span, Spanned};
 
@@ -17,7 +17,7 @@ pub(in crate::lang) fn parse(source: &Arc<Source>) -> (Option<Pmxfile>, Vec<Diag
     };
     let mut reader = Reader::new(source);
     let table = Table { entries: tree.get_ref(), span: Span::new(source, 0..0), title: "a Pmxfile".to_owned() };
-    reader.known(&table, &["project", "store", "run", "vault", "protect", "bot", "profile"]);
+    reader.known(&table, &["project", "store", "run", "vault", "protect", "bot", "at", "profile"]);
     let name = project(&mut reader, &table);
     let (store, store_key) = store(&mut reader, &table);
     let pmxfile = Pmxfile {
@@ -29,6 +29,7 @@ pub(in crate::lang) fn parse(source: &Arc<Source>) -> (Option<Pmxfile>, Vec<Diag
         vaults: vaults(&mut reader, &table),
         protected: protected(&mut reader, &table),
         bot: bot::read(&mut reader, &table),
+        ats: at::read(&mut reader, &table),
         profiles: profile::read(&mut reader, &table),
     };
     (Some(pmxfile), reader.complaints)

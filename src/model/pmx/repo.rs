@@ -1,6 +1,7 @@
 //! `pmx/repo`: the project, its programs and its vaults on another host.
 
 mod binary;
+mod elf;
 mod pattern;
 mod place;
 mod switch;
@@ -53,13 +54,15 @@ kept. A file that cannot be read ends the sync before anything is sent.
 The old tree becomes the new one at once. Files travel into a stage below `remoteDir/.pmx`; when all are there and compared, one rename decides, and a
 script on the host moves them into place whether or not the connection lasts. Cut before that, the old tree stands. If the host itself dies in those moments, the next sync ends the switch first.
 
-`syncBinary` puts one program there. It looks for `target/x86_64-unknown-linux-musl/release/<binaryName>`, then `target/release/<binaryName>`, or only in
-`sourceDir`; it builds nothing. `repo/binary` holds all programs that were put there this way, each with its digest, and one digest over them.
+`syncBinary` puts one program there; it builds nothing. It looks below `target/` in `x86_64-unknown-linux-musl/release`, `x86_64-unknown-linux-gnu/release`
+(where `just release` leaves it) and `release`, or only in `sourceDir`. A program that needs a C library over there would start neither on Alpine nor in an
+empty image: it is refused before anything travels, unless `dynamic = true` says that the library is there. `repo/binary` holds all programs that were put
+there this way, each with its digest, and one digest over them.
 
 `syncSecrets` sends the vault files that the Pmxfile names, readable by their owner alone. They stay sealed: whoever opens them over there needs the key of
 this store, as a file or in PMX_STORE_KEY; that does not travel.
 
-What goes wrong: a program that is not built, a file that cannot be read or changes while it travels, a full disk and a cut connection end the sync with the
+What goes wrong: a program that is not built or needs a library, a file that cannot be read or changes while it travels, a full disk and a cut connection end the sync with the
 old files in place, and the failure says which it was.
 
 Every call, as a step of a workflow:

@@ -317,11 +317,16 @@ fn programs_are_sent_when_they_are_built_and_recorded_together() {
     let sandbox = repo(&sshd, here(&sshd), "~/pm");
     let send = |arguments: &[&str]| sandbox.pmx(&[&["build", "pmxRepo.syncBinary"], arguments].concat());
     let bot = ["-i", "binaryName=pmx-bot", "-i", "remotePath=bot/pmx-bot"];
-    send(&[]).exits(2).says("there is no program `pmx` to send").says("`cargo build --release -p pmx` first");
-    send(&bot).exits(2).says("`cargo build --release -p pmx-bot` first");
+    send(&[]).exits(2).says("there is no program `pmx` to send").says("`just release` first");
+    send(&bot).exits(2).says("`just release` first");
     put(sandbox.path("target/release/pmx"), "pmx 1");
     put(sandbox.path("target/x86_64-unknown-linux-musl/release/pmx-bot"), "bot 1");
     put(sandbox.path("target/release/pmx-bot"), "bot with libraries");
+    let built = std::fs::read(sandbox.path("target/release/pmx")).expect("it was put there");
+    std::fs::copy("/bin/sh", sandbox.path("target/release/pmx")).expect("a program of this machine can be copied");
+    send(&[]).exits(2).says("target/release/pmx needs a C library to start (/lib").says("`just release` builds one that needs nothing");
+    assert!(!there.exists(), "nothing has travelled");
+    std::fs::write(sandbox.path("target/release/pmx"), built).expect("it can be put back");
     send(&[]).exits(0).says("put pmx, 5 bytes");
     let alone = attributes(&sandbox, "pmxRepo/repo/binary");
     send(&bot).exits(0).says("put pmx-bot, 5 bytes");

@@ -79,8 +79,6 @@ async fn silent(stream: TcpStream, shared: Arc<Shared>) {
 
 async fn connection(stream: TcpStream, shared: Arc<Shared>) {
     let mut query = String::new();
-    // The signature is the library's.
-    #[expect(clippy::result_large_err, reason = "the callback's type is the library's")]
     let look = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
         query = request.uri().query().unwrap_or_default().to_owned();
         Ok(response)
@@ -228,6 +226,9 @@ impl Line {
         let id = self.shared.change(|state| {
             state.record.tokens.insert(token.clone());
             state.record.identifies.push(Identify { at: state.began.elapsed(), intents: said["intents"].as_u64().unwrap_or_default() });
+            if state.sessions.refuse_identifies {
+                return Err(End::Closed(4000, ORDERED));
+            }
             let intents = judged(state, said, &token)?;
             let id = format!("{:032x}", u128::from(state.ids.next()) << 32);
             let mut session = Session::new(id.clone(), intents, number);

@@ -73,7 +73,7 @@ fn embed_at(faults: &mut Faults, embed: &Value, at: &str) -> usize {
         Value::Array(list) => !list.is_empty(),
         _ => true,
     };
-    if !["title", "description", "fields", "footer", "author", "image", "thumbnail"].iter().any(|key| filled(&key)) {
+    if !["title", "description", "fields", "footer", "author", "image", "thumbnail"].iter().any(filled) {
         faults.required(&format!("{at}.description"));
     }
     counted

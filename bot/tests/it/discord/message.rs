@@ -99,9 +99,9 @@ impl Version {
 fn pings(content: &str, allowed: Option<&Value>, reply: bool) -> Vec<String> {
     let parsed =
         |kind: &str| allowed.is_none_or(|allowed| allowed["parse"].as_array().is_some_and(|kinds| kinds.iter().any(|one| one == kind)));
-    let listed = |kind: &str, id: &str| {
-        allowed.is_some_and(|allowed| allowed[kind].as_array().is_some_and(|ids| ids.iter().any(|one| one == id || one.to_string() == id)))
-    };
+    let is = |one: &Value, id: &str| one == id || one.as_u64().is_some_and(|one| id.parse() == Ok(one));
+    let listed =
+        |kind: &str, id: &str| allowed.is_some_and(|allowed| allowed[kind].as_array().is_some_and(|ids| ids.iter().any(|one| is(one, id))));
     let mut found = Vec::new();
     for word in ["@everyone", "@here"] {
         if content.contains(word) && parsed("everyone") {

@@ -64,6 +64,8 @@ pub struct Sessions {
     pub miss_acks: bool,
     /// A RESUME replays one event that the client had before.
     pub repeat_on_resume: bool,
+    /// Every IDENTIFY is answered by a close with 4000.
+    pub refuse_identifies: bool,
     /// Where it is.
     pub url: String,
     /// How many connections there were.
@@ -79,6 +81,7 @@ impl Default for Sessions {
             privileged: true,
             miss_acks: false,
             repeat_on_resume: false,
+            refuse_identifies: false,
             url: String::new(),
             lines: 0,
         }

@@ -56,6 +56,11 @@ impl Discord {
         self.shared.change(|state| state.sessions.repeat_on_resume = repeat);
     }
 
+    /// Whether every IDENTIFY is answered by a close that says nothing (4000).
+    pub fn refuse_identifies(&self, refuse: bool) {
+        self.shared.change(|state| state.sessions.refuse_identifies = refuse);
+    }
+
     /// Refuses a part of all requests at random (0.1 is every tenth), but never the first answer to an interaction.
     pub fn random_429(&self, seed: u64, chance: f64) {
         assert!((0.0..1.0).contains(&chance), "a chance of {chance}");

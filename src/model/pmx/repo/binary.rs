@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Fields;
 use crate::model::contract::{Call, Context, Failure, Outcome};
-use crate::model::local::source;
+use crate::model::local::{beginning, source};
+use crate::model::pmx::repo::elf;
 use crate::model::pmx::repo::place::check_dir;
 use crate::model::pmx::repo::sync::{TRANSFER, TRANSFER_DEADLINE};
 use crate::model::pmx::repo::{Globals, Repo, value};
@@ -17,7 +18,10 @@ use crate::value::Value;
 use crate::wire::ssh::{Content, Upload};
 
 /// Where cargo leaves a program, best first: one that needs no library runs on Alpine and in an empty container too.
-const BUILT: [&str; 2] = ["target/x86_64-unknown-linux-musl/release", "target/release"];
+const BUILT: [&str; 3] = ["target/x86_64-unknown-linux-musl/release", "target/x86_64-unknown-linux-gnu/release", "target/release"];
+
+/// Builds such a program.
+const BUILD: &str = "just release";
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -32,6 +36,9 @@ pub struct SyncBinary {
     /// The directory here that holds the program, below the project; null means where cargo leaves release builds.
     #[serde(default)]
     source_dir: Option<String>,
+    /// Send it although it starts only where the C library is that it was built with, which is neither on Alpine nor in an empty image.
+    #[serde(default)]
+    dynamic: bool,
 }
 
 fn pmx() -> String {
@@ -56,6 +63,9 @@ pub(super) async fn sync_binary(ctx: &Context, call: Call) -> Result<Outcome, Fa
     let name = arguments.binary_name.as_str();
     let full = find(&ctx.root, name, arguments.source_dir.as_deref())?;
     let path = remote_path(&dir, arguments.remote_path.as_deref().unwrap_or(&format!("bin/{name}")))?;
+    if !arguments.dynamic {
+        needs_nothing(&ctx.root, &full).await?;
+    }
     let remote = globals.ssh.remote(ctx).ok_or_else(|| off(ctx))?;
     let host = remote.target.host.clone();
     let local =
@@ -106,7 +116,16 @@ fn absent(root: &Path, name: &str, source_dir: Option<&str>) -> Failure {
         None => BUILT.iter().map(|dir| format!("{dir}/{name}")).collect(),
     };
     let message = format!("there is no program `{name}` to send: {} has no {}", root.display(), places.join(" and no "));
-    Failure::yours(message).help(format!("`cargo build --release -p {name}` first; it builds what belongs there, pmx sends it"))
+    Failure::yours(message).help(format!("`{BUILD}` first; it builds what belongs there, pmx sends it"))
+}
+
+/// Refuses a program that would not start over there, before anything travels.
+async fn needs_nothing(root: &Path, full: &Path) -> Result<(), Failure> {
+    let Some(loader) = elf::loader(&beginning(full.to_path_buf(), elf::BEGINNING).await?) else { return Ok(()) };
+    let shown = full.strip_prefix(root).unwrap_or(full).display();
+    let message =
+        format!("{shown} needs a C library to start ({loader}): on Alpine and in an empty image it does not run; nothing was sent");
+    Err(Failure::yours(message).help(format!("`{BUILD}` builds one that needs nothing; `dynamic = true` sends it all the same")))
 }
 
 fn find(root: &Path, name: &str, source_dir: Option<&str>) -> Result<PathBuf, Failure> {

@@ -159,9 +159,27 @@ async fn a_program_that_is_not_built_is_asked_for_and_nothing_is_dialled() {
         async |arguments| scene(ScriptedSsh::new(), dir.path()).call("pmx/repo", "syncBinary", globals(), arguments).await.unwrap_err();
     let failure = call(json!({"binaryName": "pmx-bot"})).await;
     assert!(failure.message.contains("there is no program `pmx-bot` to send"), "{failure}");
-    assert_eq!(failure.help.as_deref(), Some("`cargo build --release -p pmx-bot` first; it builds what belongs there, pmx sends it"));
+    assert_eq!(failure.help.as_deref(), Some("`just release` first; it builds what belongs there, pmx sends it"));
     assert_eq!(call(json!({"sourceDir": "dist"})).await.kind, FailureKind::Yours);
     assert_eq!(call(json!({"binaryName": "../x"})).await.kind, FailureKind::Yours);
+}
+
+#[tokio::test]
+async fn a_program_that_would_not_start_over_there_is_refused_and_nothing_is_dialled() {
+    let dir = project();
+    // A program of this machine: the tests themselves, or a link to a shell where those need no library.
+    let own = std::env::current_exe().unwrap();
+    let program = if cfg!(target_feature = "crt-static") { "/bin/sh".into() } else { own };
+    std::fs::create_dir_all(dir.path().join("target/release")).unwrap();
+    std::os::unix::fs::symlink(program, dir.path().join("target/release/pmx")).unwrap();
+    let call = async |ssh, arguments| scene(ssh, dir.path()).call("pmx/repo", "syncBinary", globals(), arguments).await;
+    let failure = call(ScriptedSsh::new(), json!({})).await.unwrap_err();
+    assert!(failure.message.starts_with("target/release/pmx needs a C library to start (/lib"), "{failure}");
+    assert!(failure.kind == FailureKind::Yours && failure.help.as_deref().unwrap().contains("`dynamic = true`"), "{failure}");
+    // Asked for, it goes on to the host.
+    let host_is_asked = ScriptedSsh::new().expect_output("if [ -f /opt/p/bin/pmx ]*", 255, "", "");
+    let failure = call(host_is_asked, json!({"dynamic": true})).await.unwrap_err();
+    assert!(failure.to_string().contains("looking at /opt/p/bin/pmx ended with exit code 255"), "{failure}");
 }
 
 #[tokio::test]

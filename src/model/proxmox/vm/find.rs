@@ -1,7 +1,10 @@
 //! Finding VMs: every machine that the account may see, on all nodes, and the one that a name means.
 
+use std::time::Duration;
+
 use serde_json::Value as Json;
 
+use crate::event::{Lasting, Stream};
 use crate::model::contract::{Call, Context, Failure, Outcome};
 use crate::model::proxmox::api::{Api, number, text};
 use crate::model::proxmox::rights;
@@ -171,6 +174,10 @@ pub(super) async fn lookup(ctx: &Context, call: Call) -> Result<Outcome, Failure
     let entry = fleet.one(&api, &vm_name)?;
     let seen = look_at(&api, entry).await?;
     let vm = seen.vm(address(&api, &seen).await?);
+    // Said and not stored: what grows by itself would make every look another state.
+    if let (Status::Running, Some(seconds)) = (vm.status, number(&seen.current, "uptime")) {
+        ctx.reporter.line(Stream::Log, &format!("up for {}", Lasting(Duration::from_secs(seconds))));
+    }
     let summary = match (&vm.ip, vm.status) {
         (Some(ip), _) => format!("{} runs at {ip} on {}", vm.label(), vm.node),
         (None, Status::Running) => format!("{} runs on {}, address: {}", vm.label(), vm.node, vm.ip_source),

@@ -14,8 +14,11 @@ mod upload;
 
 use harness::Harness;
 
+/// What a bench does.
+type Bench = fn(&mut Harness);
+
 /// Every bench by its name.
-const BENCHES: [(&str, fn(&mut Harness)); 6] = [
+const BENCHES: [(&str, Bench); 6] = [
     ("start", start::bench),
     ("noop", noop::bench),
     ("store", store::bench),

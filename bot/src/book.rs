@@ -5,12 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pmx::event::Time;
-use pmx::lang::Project;
-use pmx::lang::steer::{self, Meaning};
-use pmx::model::contract::Effect;
+use pmx::ops::chat::Project;
+use pmx::ops::chat::{self, Meaning};
 use pmx::ops::front::Front;
+use pmx::ops::project;
 use pmx::ops::site::Site;
-use pmx::ops::{build, project};
 use pmx::source::Diagnostic;
 
 use crate::access::Rules;
@@ -142,10 +141,9 @@ fn read(front: &Front, site: &Site) -> Result<Known, Vec<Diagnostic>> {
         known.table.insert(vm.clone(), row.actions.iter().map(|action| action.value.clone()).collect());
         known.players.extend(row.status.as_ref().map(|call| (vm.clone(), call.value.clone())));
         for action in &row.actions {
-            let Some(meaning) = steer::meaning(&project, vm, &action.value) else { continue };
-            let (_, graph, _) = build::compile(site, &meaning.targets, &meaning.inputs)?;
+            let Some(meaning) = chat::meaning(&project, vm, &action.value) else { continue };
             let key = (vm.clone(), action.value.clone());
-            if graph.actions.iter().any(|action| action.call.method.effect == Effect::Destroy) {
+            if chat::outline(site, &meaning)?.destroys {
                 known.destructive.insert(key.clone());
             }
             known.meanings.insert(key, meaning);

@@ -4,17 +4,17 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use pmx::event::{Lasting, Time};
-use pmx::exec::engine::Stop;
-use pmx::exec::keeper::Keeper;
+use pmx::ops::chat::Clock;
+use pmx::ops::chat::Keeper;
+use pmx::ops::chat::{AuditRow, StoreError};
+use pmx::ops::chat::{Sealer, Stop};
 use pmx::ops::front::Front;
-use pmx::store::words::{AuditRow, StoreError};
-use pmx::wire::clock::Clock;
 use tokio::sync::{oneshot, watch};
 
 use crate::access::Cooldowns;
 use crate::book::{Book, Known};
 use crate::card::plain;
-use crate::chat::{Ask, Card, Chat, Heard, Tone, Who};
+use crate::chat::{Ask, Card, Chat, Heard, Route, Token, Tone, Who};
 use crate::command::{self, Command};
 use crate::{log, press, session, show};
 
@@ -33,6 +33,8 @@ pub struct Desk {
     pub book: Book,
     /// The store.
     pub keeper: Keeper,
+    /// Seals with the store's key.
+    pub sealer: Arc<dyn Sealer>,
     /// How the bot is mentioned, once it knows: `<@id>`.
     pub mention: OnceLock<String>,
     state: Mutex<State>,
@@ -90,8 +92,13 @@ impl Drop for Seat {
 
 impl Desk {
     /// A desk where nobody sits yet.
-    pub fn new(chat: Arc<dyn Chat>, clock: Arc<dyn Clock>, front: Front, (book, keeper): (Book, Keeper)) -> Arc<Self> {
-        Arc::new(Self { chat, clock, front, book, keeper, mention: OnceLock::new(), state: Mutex::default() })
+    pub fn new(
+        chat: Arc<dyn Chat>,
+        clock: Arc<dyn Clock>,
+        front: Front,
+        (book, keeper, sealer): (Book, Keeper, Arc<dyn Sealer>),
+    ) -> Arc<Self> {
+        Arc::new(Self { chat, clock, front, book, keeper, sealer, mention: OnceLock::new(), state: Mutex::default() })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -271,6 +278,33 @@ impl Desk {
             posted: None,
             settled: false,
         }
+    }
+
+    /// Where an answer is owed, for the row that is written before there is one: the channel, and how to get there after a restart. A token is sealed.
+    pub fn owed(&self, heard: &Heard) -> String {
+        let how = match &heard.route {
+            Route::Message { .. } => "reply".to_owned(),
+            Route::Interaction { token, .. } => {
+                let sealed = self.sealer.seal(token.expose().as_bytes());
+                sealed.iter().map(|byte| format!("{byte:02x}")).collect()
+            }
+        };
+        format!("{}/0/{how}", heard.spot.channel)
+    }
+
+    /// What is owed, as a row has it: the channel, and the token of an interaction.
+    pub fn owing(&self, text: &str) -> Option<(u64, Option<Token>)> {
+        let (channel, rest) = text.split_once("/0/")?;
+        let hex = |at: usize| u8::from_str_radix(rest.get(at..at + 2)?, 16).ok();
+        let token = match rest {
+            "reply" => None,
+            _ => {
+                let sealed = (0..rest.len()).step_by(2).map(hex).collect::<Option<Vec<u8>>>()?;
+                let opened = self.sealer.open(&sealed)?;
+                Some(Token::new(std::str::from_utf8(&opened).ok()?))
+            }
+        };
+        Some((channel.parse().ok()?, token))
     }
 
     /// Writes the first row; `false` when it was heard before, in this life or an earlier one.

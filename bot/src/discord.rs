@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pmx::wire::clock::Clock;
+use pmx::ops::chat::Clock;
 use serde_json::{Value as Json, json};
 use serenity::http::{Http, HttpBuilder, HttpError, LightMethod, Request, Route as Path};
 use serenity::model::application::Command;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use pmx::wire::clock::Clock;
+use pmx::ops::chat::Clock;
 use serenity::all::{
     ChannelId, ClientBuilder, CommandDataOptionValue, ConnectionStage, Context, EventHandler, GatewayIntents, Guild, GuildChannel, GuildId,
     Interaction, Member, Message, PartialGuild, Ready, Role as DiscordRole, RoleId, UnavailableGuild,

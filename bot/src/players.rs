@@ -4,14 +4,12 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use pmx::event::RunState;
-use pmx::exec::engine::{Confirmer, Question, Stop};
-use pmx::lang::Project;
-use pmx::model::registry;
 use pmx::name::ResourcePattern;
 use pmx::ops::build::{self, Request};
+use pmx::ops::chat;
+use pmx::ops::chat::Store;
+use pmx::ops::chat::{Confirmer, Question, Stop};
 use pmx::ops::front::Front;
-use pmx::ops::history;
-use pmx::store::Store;
 use serde_json::Value as Json;
 use tokio::sync::watch;
 
@@ -57,18 +55,9 @@ pub fn sentence(count: u64, names: &[String]) -> String {
     format!("{count} {verb} playing: {shown}{more}.")
 }
 
-/// The resources that a call writes, whatever it calls them.
-pub fn written(project: &Project, call: &str) -> Option<ResourcePattern> {
-    let (def, method) = call.split_once('.')?;
-    let row = registry::find(&project.definitions.get(def)?.kind.value).ok()?.method(method)?;
-    Some(ResourcePattern::all(def.to_owned(), row.writes.first()?.spec.to_owned()))
-}
-
 /// The attributes of the resource that was looked at last.
 pub fn newest(store: &mut dyn Store, pattern: &ResourcePattern) -> Option<Json> {
-    let version = store.heads(Some(pattern)).ok()?.into_iter().max_by_key(|version| version.made.at)?;
-    let shown = history::outlined(store, version).ok()?;
-    serde_json::to_value(shown.attributes).ok()
+    serde_json::to_value(chat::newest(store, pattern)?).ok()
 }
 
 /// Looks now: a run of its own, by whoever asked.
@@ -98,7 +87,7 @@ pub async fn look(desk: &Arc<Desk>, who: &Who, call: &str) -> Online {
         return Online::Unknown(why);
     }
     let known = desk.known().await;
-    let Some(name) = written(&known.project, call) else { return Online::Unknown(format!("{call} does not tell it")) };
+    let Some(name) = chat::written(&known.project, call) else { return Online::Unknown(format!("{call} does not tell it")) };
     let server = desk.keeper.call(move |store| newest(store, &name)).await;
     server.map_or_else(|| Online::Unknown("nothing was stored".to_owned()), |server| Online::read(&server))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pmx::wire::clock::Clock;
+use pmx::ops::chat::Clock;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 

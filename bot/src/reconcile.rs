@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pmx::event::RunState;
+use pmx::ops::chat::Store;
+use pmx::ops::chat::{AuditRow, RunRow};
 use pmx::ops::runs;
-use pmx::store::Store;
-use pmx::store::words::{AuditRow, RunRow};
 
-use crate::chat::{Card, ChatError, Posted, Tone};
+use crate::chat::{Ask, Card, ChatError, Heard, Posted, Route, Spot, Tone, Who};
 use crate::desk::Desk;
 use crate::post::Message;
 use crate::session::nonce;
@@ -88,7 +88,7 @@ fn begun(store: &mut dyn Store, row: &AuditRow) -> Option<RunRow> {
 
 /// A run that another process goes on with is told to its end.
 async fn follow(desk: Arc<Desk>, row: AuditRow, label: String, run: RunRow) {
-    let Some(posted) = row.posted.as_deref().and_then(Posted::read).filter(|posted| posted.message != 0) else {
+    let Some(posted) = row.posted.as_deref().and_then(Posted::read) else {
         return desk.answer(&AuditRow { answer: "goes on in another process".to_owned(), settled: true, ..row }).await;
     };
     let shown = Card::new(Tone::Busy, &label, "");
@@ -110,7 +110,7 @@ async fn follow(desk: Arc<Desk>, row: AuditRow, label: String, run: RunRow) {
     }
 }
 
-/// Shows the end in the message that stands, or in a new one where there is none.
+/// Shows the end in the message that stands, or in the answer that is still owed.
 async fn end(desk: &Arc<Desk>, mut row: AuditRow, card: Card, answer: String) {
     // The press itself stands in no message of its own.
     if row.asked.starts_with("button ") {
@@ -119,16 +119,7 @@ async fn end(desk: &Arc<Desk>, mut row: AuditRow, card: Card, answer: String) {
     let mut tried = 0;
     let shown = loop {
         tried += 1;
-        let result = match row.posted.as_deref().and_then(Posted::read) {
-            None => Err(ChatError::Gone),
-            Some(posted) if posted.message == 0 => desk.chat.post(posted.channel, &nonce(&row), &card).await,
-            Some(posted) => match desk.chat.edit(&posted, &card).await {
-                Ok(()) => Ok(posted),
-                Err(ChatError::Gone) => desk.chat.post(posted.channel, &nonce(&row), &card).await,
-                Err(error) => Err(error),
-            },
-        };
-        match result {
+        match show(desk, &row, &card).await {
             Err(ChatError::Passing(_)) if tried < TRIES => desk.clock.sleep(Duration::from_secs(1 << tried)).await,
             other => break other,
         }
@@ -141,4 +132,30 @@ async fn end(desk: &Arc<Desk>, mut row: AuditRow, card: Card, answer: String) {
         Err(error) => format!("{answer} (could not be shown: {error})"),
     };
     desk.answer(&AuditRow { answer, settled: true, ..row }).await;
+}
+
+async fn show(desk: &Arc<Desk>, row: &AuditRow, card: &Card) -> Result<Posted, ChatError> {
+    let stands = row.posted.as_deref().unwrap_or_default();
+    if let Some(posted) = Posted::read(stands) {
+        return match desk.chat.edit(&posted, card).await {
+            Ok(()) => Ok(posted),
+            Err(ChatError::Gone) => desk.chat.post(posted.channel, &nonce(row), card).await,
+            Err(error) => Err(error),
+        };
+    }
+    let (channel, token) = desk.owing(stands).ok_or(ChatError::Gone)?;
+    let id = row.id.parse().unwrap_or_default();
+    let route = match token {
+        Some(token) => Route::Interaction { id, token },
+        None => Route::Message { message: id },
+    };
+    let who = Who { id: 0, name: name(row).to_owned(), roles: Vec::new() };
+    let spot = Spot { guild: None, guilds: 0, channel, name: None };
+    let heard = Heard { id, at: row.at, who, spot, ask: Ask::Said(String::new()), route };
+    match desk.chat.answer(&heard, card).await {
+        // A message that was written just before the end is found by its nonce, as it was then.
+        Ok(posted) => desk.chat.edit(&posted, card).await.map(|()| posted),
+        Err(ChatError::Late(_)) => desk.chat.post(channel, &nonce(row), card).await,
+        Err(error) => Err(error),
+    }
 }

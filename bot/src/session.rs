@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use pmx::event::{Event, Lasting, RunState, Stamped};
-use pmx::exec::engine::{Confirmer, Doubt, Question as Confirm, Recall, Stop};
-use pmx::lang::steer::Meaning;
 use pmx::name::RunId;
 use pmx::ops::build::{self, Report, Request};
+use pmx::ops::chat;
+use pmx::ops::chat::Meaning;
+use pmx::ops::chat::{AuditRow, RunRow};
+use pmx::ops::chat::{Confirmer, Doubt, Question as Confirm, Recall, Stop};
 use pmx::ops::front::Front;
 use pmx::ops::resume::Resuming;
 use pmx::ops::site::Site;
 use pmx::source::Diagnostic;
-use pmx::store::words::{AuditRow, RunRow};
 use tokio::sync::{Notify, watch};
 
 use crate::card::plain;
@@ -103,8 +104,7 @@ pub async fn act(desk: Arc<Desk>, heard: Heard, wish: Wish, (seat, stop): (Seat,
 
 /// Says that an answer comes and writes the first row of the audit. `None`: it was heard before, or nobody can be answered.
 pub async fn begin(desk: &Arc<Desk>, heard: &Heard, asked: &str) -> Option<AuditRow> {
-    let posted = Posted { channel: heard.spot.channel, message: 0, token: None };
-    let row = AuditRow { posted: Some(posted.text()), ..desk.row(heard, asked) };
+    let row = AuditRow { posted: Some(desk.owed(heard)), ..desk.row(heard, asked) };
     // First of all: Discord waits three seconds for it.
     let deferred = desk.chat.defer(heard).await;
     if !desk.hear(&row).await {
@@ -169,8 +169,7 @@ async fn elsewhere(desk: &Arc<Desk>, wish: &Wish) -> Option<RunRow> {
 /// The steps that a build will have.
 fn steps(front: &Front, meaning: &Meaning) -> Result<Vec<String>, Vec<Diagnostic>> {
     let site = Site::find(front)?;
-    let (_, graph, _) = build::compile(&site, &meaning.targets, &meaning.inputs)?;
-    Ok(graph.actions.iter().map(|action| action.step.clone()).collect())
+    Ok(chat::outline(&site, meaning)?.steps)
 }
 
 /// Complaints as one line.

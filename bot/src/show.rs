@@ -6,10 +6,10 @@ use pmx::event::{Lasting, RunState, Time};
 
 use pmx::name::{ResourceName, ResourcePattern};
 use pmx::ops::build::{self, Report};
+use pmx::ops::chat::Store;
 use pmx::ops::front::Front;
 use pmx::ops::history;
 use pmx::source::Diagnostic;
-use pmx::store::Store;
 use serde_json::Value as Json;
 
 use crate::book::Known;
@@ -17,7 +17,7 @@ use crate::card::{cut, length, plain};
 use crate::chat::{Card, Heard, Tone, Who};
 use crate::command;
 use crate::desk::Desk;
-use crate::players::{self, Online, newest, quiet, written};
+use crate::players::{self, Online, newest, quiet};
 use crate::session::{begin, once, sentence};
 use crate::tale::Tale;
 
@@ -77,7 +77,7 @@ pub async fn status(desk: Arc<Desk>, heard: Heard, vm: String, known: &Known) {
     let Some(meaning) = known.meanings.get(&(vm.clone(), "status".to_owned())).cloned() else { return };
     let Some(mut row) = begin(&desk, &heard, &label).await else { return };
     let looked = look(&desk, &heard.who, meaning.targets, meaning.inputs).await;
-    let server = known.players.get(&vm).and_then(|call| written(&known.project, call));
+    let server = known.players.get(&vm).and_then(|call| pmx::ops::chat::written(&known.project, call));
     let name = vm.clone();
     let facts = desk.keeper.call(move |store| Facts::read(store, &name, server.as_ref())).await;
     row.run = looked.as_ref().ok().and_then(|(report, _)| report.as_ref().map(|report| report.run.clone()).ok());

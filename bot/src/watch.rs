@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pmx::exec::engine::Stop;
-use pmx::exec::keeper::Keeper;
+use pmx::ops::chat::AuditRow;
+use pmx::ops::chat::Keeper;
+use pmx::ops::chat::Stop;
+use pmx::ops::chat::{Clock, SystemClock};
 use pmx::ops::site::Site;
 use pmx::ops::world;
 use pmx::source::Diagnostic;
-use pmx::store::words::AuditRow;
-use pmx::wire::clock::{Clock, SystemClock};
 use serenity::all::{ApplicationFlags, ChannelId, GatewayIntents, MessageId, MessagePagination};
 use tokio::signal::unix::{Signal as Unix, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -47,13 +47,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let settings = settings.map_err(yours)?;
     let site = Site::find(&front).map_err(|complaints| yours(all(&complaints)))?;
     let opened = world::open_or_create(&site, &front).map_err(|complaint| yours(complaint.to_string()))?;
-    let keeper = Keeper::start(opened.store);
+    let (keeper, sealer) = (Keeper::start(opened.store), opened.key);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| (70, format!("no runtime: {error}")))?;
     let ended = runtime.block_on(async {
         let http = discord::client(&settings).map_err(yours)?;
         let chat = Arc::new(Discord::new(http, Arc::clone(&clock)));
-        let desk = Desk::new(Arc::clone(&chat) as Arc<dyn Chat>, Arc::clone(&clock), front, (book, keeper));
+        let desk = Desk::new(Arc::clone(&chat) as Arc<dyn Chat>, Arc::clone(&clock), front, (book, keeper, sealer));
         Watch::new(settings, chat, desk, clock).keep().await
     });
     runtime.shutdown_background();
@@ -329,12 +329,16 @@ async fn keep_commands(desk: Arc<Desk>, chat: Arc<Discord>, ear: Arc<Ear>) {
 /// The oldest message that is answered after a gap.
 const GAP: Duration = Duration::from_secs(3600);
 /// The most messages that are.
-const MISSED: u8 = 50;
+const MISSED: u8 = 100;
+/// A minute, in ids: their upper bits are milliseconds.
+const OVERLAP: u64 = 60_000 << 22;
 
 /// Commands that were typed while the bot was away are not carried out behind their author's back, but nobody is left waiting.
 async fn missed(desk: &Arc<Desk>, chat: &Arc<Discord>, channel: u64) {
     let rows = desk.keeper.call(|store| store.audit(false, 200)).await.unwrap_or_default();
     let Some(last) = rows.iter().filter_map(|row| row.id.parse::<u64>().ok()).max() else { return };
+    // Rows are written side by side: one that was heard just before the newest may have none yet.
+    let last = last.saturating_sub(OVERLAP);
     let page = chat.http.get_messages(ChannelId::new(channel), Some(MessagePagination::After(MessageId::new(last))), Some(MISSED)).await;
     let Ok(messages) = page else { return };
     let known = desk.known().await;

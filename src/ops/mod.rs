@@ -8,6 +8,7 @@
 pub mod at;
 pub mod build;
 pub mod cancel;
+pub mod chat;
 pub mod describe;
 pub mod doctor;
 pub mod front;

@@ -233,6 +233,9 @@ fn pmxfile() -> Json {
         json!({
             "channel": text("Name or id of the channel that it hears."),
             "role": text("The role that may command it."),
+            "guild": text("The id of the Discord server; needed where the bot is in several and channel or role are named."),
+            "admins": text("Name or id of the role that may destroy things."),
+            "cooldown": span("How long one user waits before the same VM is steered again"),
             "prefix": text("What its commands begin with."),
             "vm": named(&vm, "VMs that can be steered, by name."),
         }),

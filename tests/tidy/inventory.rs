@@ -11,7 +11,8 @@ const PAGE: &str = "docs/inventory.md";
 const OPEN: &[&str] = &[];
 
 /// The binaries whose tests a row may name, and their first files.
-const BINARIES: [(&str, &str); 3] = [("library", "src/lib.rs"), ("it", "tests/it/main.rs"), ("tidy", "tests/tidy.rs")];
+const BINARIES: [(&str, &str); 4] =
+    [("library", "src/lib.rs"), ("it", "tests/it/main.rs"), ("bot", "bot/tests/it/main.rs"), ("tidy", "tests/tidy.rs")];
 
 /// Methods whose mutant no test of their row has noticed yet.
 const SURVIVORS: &[&str] = &[];
@@ -73,7 +74,7 @@ fn tests(row: &Row, present: &BTreeMap<&str, BTreeSet<String>>, later: bool) -> 
     }
     let missing = |test: &&str| {
         let Some((tests, path)) = test.split_once(": ").and_then(|(binary, path)| Some((present.get(binary)?, path))) else {
-            return Some(offence(format!("`{test}` begins with no binary: it is `it: …`, `library: …` or `tidy: …`")));
+            return Some(offence(format!("`{test}` begins with no binary: it is `it: …`, `bot: …`, `library: …` or `tidy: …`")));
         };
         (!tests.contains(path)).then(|| offence(format!("`{test}` shows `{}`, and there is no such test", row.name)))
     };

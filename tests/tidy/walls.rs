@@ -23,9 +23,9 @@ const TOWER: &str = "lab";
 /// Crates whose types end in one room.
 const ENDS_IN: [(&str, &[&str]); 9] = [
     ("cel", &["src/lang/"]),
-    ("clap", &["src/cli/", "src/main.rs"]),
+    ("clap", &["src/cli/", "src/main.rs", "bot/src/environment.rs", "bot/src/main.rs"]),
     ("clap_complete", &["src/cli/", "src/main.rs"]),
-    ("reqwest", &["src/wire/"]),
+    ("reqwest", &["src/wire/", "bot/src/discord.rs"]),
     ("hyper", &["src/wire/"]),
     ("russh", &["src/wire/", "src/lab/"]),
     ("russh_sftp", &["src/wire/", "src/lab/"]),

@@ -46,7 +46,7 @@ fn a_gateway_that_takes_nobody_is_left_in_peace() {
     world.discord.refuse_identifies(true);
     world.discord.invalidate_session(false);
     bot.wait_for("staying away for");
-    assert!(world.discord.identifies().len() - before <= 5, "{} IDENTIFYs", world.discord.identifies().len() - before);
+    assert!(world.discord.identifies().len() - before <= 8, "{} IDENTIFYs", world.discord.identifies().len() - before);
     world.discord.refuse_identifies(false);
     world.wait(world.discord.connected(PATIENCE));
     let tom = world.friend("tom");

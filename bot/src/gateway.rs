@@ -30,10 +30,13 @@ pub enum Signal {
     Standing(bool),
 }
 
+/// Names by id.
+type ById = HashMap<u64, String>;
+
 /// Names of channels and roles, by server.
 #[derive(Default)]
 struct Names {
-    guilds: HashMap<u64, (HashMap<u64, String>, HashMap<u64, String>)>,
+    guilds: HashMap<u64, (ById, ById)>,
 }
 
 /// What serenity tells of, handed on.

@@ -218,7 +218,7 @@ mod samples {
         assert_eq!(rules(&[("src/plan/x.rs", "fn f(p: cel::Program) {}")]), ["src/plan/x.rs:1: types of `cel` end in src/lang/"]);
         assert_eq!(
             rules(&[("src/lab/x.rs", "use russh::server;\nuse reqwest::Client;")]),
-            ["src/lab/x.rs:2: types of `reqwest` end in src/wire/"]
+            ["src/lab/x.rs:2: types of `reqwest` end in src/wire/ and bot/src/discord.rs"]
         );
         assert_eq!(rules(&[("src/ops/x.rs", "#[derive(clap::Args)]\nstruct X;")]).len(), 1);
     }

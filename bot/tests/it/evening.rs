@@ -120,7 +120,10 @@ fn twenty_friends_two_hundred_commands_and_one_death() {
     assert_eq!(violations, Vec::<String>::new());
     assert_eq!(world.discord.pings(), []);
     assert!(most > 0 && most < MEMORY, "{} MiB", most >> 20);
-    println!("{} commands, {} messages refused for a while, at most {} MiB", asked.len(), world.discord.limited().len(), most >> 20);
+    assert!(!world.discord.limited().is_empty(), "it was slowed down");
+    // With `--nocapture`: what the evening was like.
+    let told = format!("{} commands, {} requests slowed down, at most {} MiB\n", asked.len(), world.discord.limited().len(), most >> 20);
+    std::io::Write::write_all(&mut std::io::stderr(), told.as_bytes()).expect("standard error is open");
 }
 
 /// The answers to one command.
@@ -167,10 +170,15 @@ fn agree(world: &World, asked: &[(u64, bool)], answers: &dyn Fn(u64, bool) -> Ve
         assert_eq!(row["settled"], true, "{row}");
         let text = answers(*id, *said)[0].text();
         let answer = row["answer"].as_str().unwrap_or_default();
-        let Some(run) = row["run"].as_str().filter(|_| row["asked"].as_str().is_some_and(|asked| !asked.starts_with("status"))) else {
+        // A look is a run too; its answer is what was seen.
+        let looked = row["asked"].as_str().is_some_and(|asked| asked.starts_with("status"));
+        let Some(run) = row["run"].as_str() else {
             assert!(!text.contains(": succeeded"), "{text}\n{row}");
             continue;
         };
+        if looked {
+            continue;
+        }
         told += 1;
         let state = runs[run]["state"].as_str().unwrap_or_default();
         assert!(answer.starts_with(state), "the audit says `{answer}`, the run {state}");

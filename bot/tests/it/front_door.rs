@@ -4,7 +4,7 @@ use crate::discord::Gateway;
 use crate::fleet::CALAMITY;
 use crate::world::{PATIENCE, World};
 
-fn bot<'w>(world: &'w World, arguments: &[&str]) -> crate::sandbox::Ran {
+fn bot(world: &World, arguments: &[&str]) -> crate::sandbox::Ran {
     world.fleet.sandbox.start_program(env!("CARGO_BIN_EXE_pmx-bot"), arguments).end()
 }
 

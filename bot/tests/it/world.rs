@@ -120,9 +120,9 @@ impl World {
 
     /// The row of one message or press, once it is settled.
     pub fn settled(&self, id: u64) -> Json {
-        let mut found = None;
+        let (mut found, id) = (None, id.to_string());
         crate::process::wait_until("the audit has the last answer", PATIENCE, || {
-            found = self.audit().into_iter().find(|row| row["id"] == id.to_string() && row["settled"] == true);
+            found = self.audit().into_iter().find(|row| row["id"] == id.as_str() && row["settled"] == true);
             found.is_some()
         });
         found.unwrap_or_default()

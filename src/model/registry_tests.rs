@@ -81,7 +81,7 @@ const INVENTORY: &[Inventory] = &[
     (
         "pmx/repo",
         &["sshHost", "sshUser", "sshPort", "remoteDir"],
-        &[("syncCode", &["excludes"]), ("syncBinary", &["binaryName", "remotePath", "sourceDir"]), ("syncSecrets", &["folder"])],
+        &[("syncCode", &["excludes"]), ("syncBinary", &["binaryName", "remotePath", "sourceDir", "dynamic"]), ("syncSecrets", &["folder"])],
         &["repo"],
     ),
     ("tailscale/node", &["sshHost", "sshUser", "sshPort"], &[("install", &["authKey", "timeout"])], &["result"]),

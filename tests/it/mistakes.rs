@@ -147,6 +147,7 @@ fn mistakes(line: &str) -> Vec<Mistake> {
 /// line here that survives no more.
 const SURVIVORS: &[(&str, &str, &str)] = &[
     ("Pmxfile.toml", "[profile.lba", "a profile's name is free: this is another profile"),
+    ("Pmxfile.toml", "[at.slaet]", "the name of another machine is free: this is another machine"),
     ("definitions/", "vm[\"calamiyt\"]", "which VMs exist is known to Proxmox alone; the lookup says that there is none of that name"),
     ("definitions/keebDev02.toml", "\"passwodr\"", "which keys a vault holds is known when it is opened; then the nearest key is named"),
     ("workflows/update-calamity.toml", "servers images", "an apostrophe less in a sentence"),

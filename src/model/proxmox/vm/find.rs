@@ -176,7 +176,7 @@ pub(super) async fn lookup(ctx: &Context, call: Call) -> Result<Outcome, Failure
     let vm = seen.vm(address(&api, &seen).await?);
     // Said and not stored: what grows by itself would make every look another state.
     if let (Status::Running, Some(seconds)) = (vm.status, number(&seen.current, "uptime")) {
-        ctx.reporter.line(Stream::Log, &format!("up for {}", Lasting(Duration::from_secs(seconds))));
+        ctx.reporter.line(Stream::Out, &format!("up for {}", Lasting(Duration::from_secs(seconds))));
     }
     let summary = match (&vm.ip, vm.status) {
         (Some(ip), _) => format!("{} runs at {ip} on {}", vm.label(), vm.node),

@@ -101,7 +101,9 @@ fn a_replacement_that_was_cut_off_is_settled_by_the_next() {
     running.end();
     assert_eq!(containers(&host, "cut"), ["cut created", "cut.pmx-old running"]);
     // `inspect` and `stop` mean what has the name; nothing is lost by them.
-    host.docker.run(&["exec", "cut.pmx-old", "touch", "/go"]);
+    // What ends the container may end `touch` with it, and that is no failure.
+    let touched = host.docker.client(&["exec", "cut.pmx-old", "touch", "/go"]).status().expect("docker starts");
+    assert!(touched.success() || touched.code() == Some(137), "{touched}");
     let ran = call(&sandbox, "run", &waiting("cut", "")).exits(0);
     ran.says("an earlier replacement of cut was cut off; it is settled first").says("cut runs anew");
     assert_eq!(containers(&host, "cut"), ["cut running"]);

@@ -328,8 +328,9 @@ async fn keep_commands(desk: Arc<Desk>, chat: Arc<Discord>, ear: Arc<Ear>) {
 
 /// The oldest message that is answered after a gap.
 const GAP: Duration = Duration::from_secs(3600);
-/// The most messages that are.
+/// Messages of a page, and the most pages.
 const MISSED: u8 = 100;
+const PAGES: usize = 20;
 /// A minute, in ids: their upper bits are milliseconds.
 const OVERLAP: u64 = 60_000 << 22;
 
@@ -339,8 +340,7 @@ async fn missed(desk: &Arc<Desk>, chat: &Arc<Discord>, channel: u64) {
     let Some(last) = rows.iter().filter_map(|row| row.id.parse::<u64>().ok()).max() else { return };
     // Rows are written side by side: one that was heard just before the newest may have none yet.
     let last = last.saturating_sub(OVERLAP);
-    let page = chat.http.get_messages(ChannelId::new(channel), Some(MessagePagination::After(MessageId::new(last))), Some(MISSED)).await;
-    let Ok(messages) = page else { return };
+    let messages = since(chat, channel, last).await;
     let known = desk.known().await;
     let mention = desk.mention.get().cloned().unwrap_or_default();
     for message in messages {
@@ -364,6 +364,28 @@ async fn missed(desk: &Arc<Desk>, chat: &Arc<Discord>, channel: u64) {
             log::say(format!("a missed command could not be answered: {error}"));
         }
     }
+}
+
+/// The messages of a channel after one, page by page.
+async fn since(chat: &Discord, channel: u64, mut last: u64) -> Vec<serenity::all::Message> {
+    let mut found = Vec::new();
+    for _ in 0..PAGES {
+        let after = MessagePagination::After(MessageId::new(last.max(1)));
+        let page = match chat.http.get_messages(ChannelId::new(channel), Some(after), Some(MISSED)).await {
+            Ok(page) => page,
+            Err(error) => {
+                log::say(format!("what was said meanwhile could not be read: {}", discord::refused(&error)));
+                break;
+            }
+        };
+        let whole = page.len() >= usize::from(MISSED);
+        last = page.iter().map(|message| message.id.get()).max().unwrap_or(last).max(last);
+        found.extend(page);
+        if !whole {
+            break;
+        }
+    }
+    found
 }
 
 fn missed_words(message: &serenity::all::Message, channel: u64, at: pmx::event::Time) -> crate::chat::Heard {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value as Json;
 
 use crate::discord::{Message, UserId};
-use crate::process::{most_resident, wait_until};
+use crate::process::wait_until;
 use crate::world::{PATIENCE, World};
 
 /// Numbers that are the same on every machine.
@@ -21,10 +21,18 @@ impl Dice {
 
 const FRIENDS: usize = 20;
 const COMMANDS: usize = 200;
-/// How much memory a bot may ever have.
+/// How much memory of its own a bot may have. The program's pages come on top: about 15 MiB as it is released, several times that in the development build
+/// that is tested here, so that the sum says nothing.
 const MEMORY: u64 = 60 << 20;
 /// Between two commands.
 const PACE: Duration = Duration::from_millis(120);
+
+/// The memory that a process has for itself now, in bytes; 0 when it is gone.
+fn own_memory(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()).map_or(0, |kib| kib << 10)
+}
 
 /// What somebody says.
 fn words(dice: &mut Dice) -> (&'static str, &'static str) {
@@ -85,7 +93,6 @@ fn twenty_friends_two_hundred_commands_and_one_death() {
                         .iter()
                         .any(|message| message.text().contains('⏳') && message.text().contains("run "))
                 });
-                most = most.max(most_resident(bot.pid()).unwrap_or(0));
                 bot.kill();
                 drop(bot);
                 // Discord itself tells whoever has typed a command that nobody took within three seconds.
@@ -107,11 +114,14 @@ fn twenty_friends_two_hundred_commands_and_one_death() {
             asked.push((world.slash(friend, action, vm).id, false));
         }
         answer_questions(&world, &friends, &mut dice);
+        most = most.max(own_memory(bot.pid()));
         std::thread::sleep(PACE);
     }
     let answers = |id: u64, said: bool| answers(&world, id, said);
-    settle(&world, &asked, &mut || answer_questions(&world, &friends, &mut dice));
-    most = most.max(most_resident(bot.pid()).unwrap_or(0));
+    settle(&world, &asked, &mut || {
+        most = most.max(own_memory(bot.pid()));
+        answer_questions(&world, &friends, &mut dice);
+    });
     bot.terminate();
     bot.end().exits(0);
     agree(&world, &asked, &answers);

@@ -105,12 +105,11 @@ pub async fn act(desk: Arc<Desk>, heard: Heard, wish: Wish, (seat, stop): (Seat,
 /// Says that an answer comes and writes the first row of the audit. `None`: it was heard before, or nobody can be answered.
 pub async fn begin(desk: &Arc<Desk>, heard: &Heard, asked: &str) -> Option<AuditRow> {
     let row = AuditRow { posted: Some(desk.owed(heard)), ..desk.row(heard, asked) };
-    // First of all: Discord waits three seconds for it.
-    let deferred = desk.chat.defer(heard).await;
+    // Before Discord hears of it, so that no answer is promised that a restart would not know of. It takes milliseconds, and Discord waits three seconds.
     if !desk.hear(&row).await {
         return None;
     }
-    match deferred {
+    match desk.chat.defer(heard).await {
         Ok(()) => Some(row),
         Err(error) => {
             let answer = format!("nothing was done, because it could not be answered: {error}");

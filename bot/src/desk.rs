@@ -255,14 +255,15 @@ impl Desk {
 
     /// Refuses, for whoever asked to see, and keeps it in the audit.
     pub async fn refuse(&self, heard: &Heard, asked: &str, refusal: &str) {
-        let row = AuditRow { answer: format!("refused: {refusal}"), settled: true, ..self.row(heard, asked) };
+        let row = AuditRow { answer: format!("{REFUSED}{refusal}"), posted: Some(self.owed(heard)), ..self.row(heard, asked) };
         if !self.hear(&row).await {
             return;
         }
-        let card = Card::new(Tone::Bad, "No", refusal);
-        if let Err(error) = self.chat.whisper(heard, &card).await {
+        if let Err(error) = self.chat.whisper(heard, &refusal_card(refusal)).await {
             log::say(format!("a refusal could not be shown: {error}"));
         }
+        // Only now: a message may wait for seconds until Discord takes it, and a bot that dies meanwhile still owes it.
+        self.answer(&AuditRow { posted: None, settled: true, ..row }).await;
     }
 
     /// A row of the audit for what was heard.
@@ -362,6 +363,14 @@ impl Desk {
     pub fn sessions(&self) -> usize {
         self.state().stops.len()
     }
+}
+
+/// How the answer of a refusal begins in the audit.
+pub const REFUSED: &str = "refused: ";
+
+/// A refusal as it is shown.
+pub fn refusal_card(refusal: &str) -> Card {
+    Card::new(Tone::Bad, "No", refusal)
 }
 
 /// `Already stopping: started by @x 20 s ago.`

@@ -62,15 +62,17 @@ impl Editor {
                 return Ok(self.posted);
             }
             let card = wanted.borrow_and_update().clone();
-            let closed = wanted.has_changed().is_err();
             if card == self.shown {
                 tries = 0;
                 continue;
             }
-            match self.chat.edit(&self.posted, &card).await {
+            let edited = self.chat.edit(&self.posted, &card).await;
+            // Looked at afterwards: the last state may have been told just before it was known to be the last.
+            let last = wanted.has_changed().is_err() && *wanted.borrow() == card;
+            match edited {
                 Ok(()) => {
                     (self.shown, tries) = (card, 0);
-                    if !closed {
+                    if !last {
                         self.clock.sleep(GAP).await;
                     }
                 }
@@ -82,11 +84,11 @@ impl Editor {
                     self.clock.sleep(Duration::from_secs(1 << tries.min(5)).min(Duration::from_secs(30))).await;
                 }
                 // Somebody deleted it: only the end is worth another message.
-                Err(ChatError::Gone) if closed => {
+                Err(ChatError::Gone) if last => {
                     self.posted = self.chat.post(self.posted.channel, &self.nonce, &card).await?;
                     self.shown = card;
                 }
-                Err(error) if closed => return Err(error),
+                Err(error) if last => return Err(error),
                 Err(_) => {
                     (self.shown, tries) = (card, 0);
                     self.clock.sleep(GAP).await;

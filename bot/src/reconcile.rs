@@ -9,7 +9,7 @@ use pmx::ops::chat::{AuditRow, RunRow};
 use pmx::ops::runs;
 
 use crate::chat::{Ask, Card, ChatError, Heard, Posted, Route, Spot, Tone, Who};
-use crate::desk::Desk;
+use crate::desk::{Desk, REFUSED, refusal_card};
 use crate::post::Message;
 use crate::session::nonce;
 use crate::{log, press, show};
@@ -40,6 +40,16 @@ pub async fn reconcile(desk: Arc<Desk>, rows: Vec<AuditRow>) {
 }
 
 async fn one(desk: Arc<Desk>, mut row: AuditRow) {
+    if let Some(refusal) = row.answer.strip_prefix(REFUSED).map(str::to_owned) {
+        let answer = row.answer.clone();
+        // What only one person was to see is not told to all: Discord itself says that nobody answered.
+        let secret = row.posted.as_deref().and_then(|owed| desk.owing(owed)).is_none_or(|(_, token)| token.is_some());
+        return if secret {
+            desk.answer(&AuditRow { posted: None, settled: true, ..row }).await;
+        } else {
+            end(&desk, row, refusal_card(&refusal), answer).await;
+        };
+    }
     let asked = row.clone();
     let run = desk.keeper.call(move |store| begun(store, &asked)).await;
     let label = row.asked.strip_prefix("resume ").unwrap_or(&row.asked).to_owned();

@@ -67,7 +67,6 @@ fn is_final(message: &Message) -> bool {
 }
 
 #[test]
-#[ignore = "beside other load it does not settle every time, which is an open defect; `just torture` runs it"]
 fn twenty_friends_two_hundred_commands_and_one_death() {
     let world = World::new();
     world.discord.rate(5, Duration::from_secs(1));

@@ -51,11 +51,10 @@ fn words(dice: &mut Dice) -> (&'static str, &'static str) {
 /// Somebody always answers what the bot asks, mostly with yes.
 fn answer_questions(world: &World, friends: &[UserId], dice: &mut Dice) {
     for message in world.discord.messages(world.channel) {
-        let open = message.buttons().into_iter().any(|button| button.custom_id.starts_with("yes:"));
-        if open {
-            let kind = if dice.roll(10) < 7 { "yes:" } else { "no:" };
-            world.press(friends[dice.roll(FRIENDS)], &message, kind);
-        }
+        let kind = if dice.roll(10) < 7 { "yes:" } else { "no:" };
+        let button = message.buttons().into_iter().find(|button| button.custom_id.starts_with(kind));
+        // Somebody may have been faster.
+        button.and_then(|button| world.discord.try_press(friends[dice.roll(FRIENDS)], message.id, &button.custom_id));
     }
 }
 

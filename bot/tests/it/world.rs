@@ -47,7 +47,9 @@ impl World {
             .env("PMX_DISCORD_AT", &discord.rest_at().to_string())
             .env("PMX_DISCORD_CA", &discord.ca_file().display().to_string())
             .replace("Pmxfile.toml", "prefix = \"!\"\n", "prefix = \"!\"\ncooldown = \"0s\"\n");
-        let fleet = Fleet::of(arrange(sandbox));
+        let mut fleet = Fleet::of(arrange(sandbox));
+        // A bot lives as long as its test; commands have deadlines of their own.
+        fleet.sandbox = fleet.sandbox.deadline(Duration::from_secs(600));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime can be made");
         Self { discord, fleet, channel, homie, runtime }
     }

@@ -134,18 +134,26 @@ impl Discord {
     /// # Panics
     /// When they do not see it, or it cannot be pressed.
     pub fn press(&self, user: UserId, message: MessageId, custom_id: &str) -> Asked {
+        self.try_press(user, message, custom_id).unwrap_or_else(|| {
+            panic!("there is no button {custom_id} to press among {:?}", self.message(message).buttons());
+        })
+    }
+
+    /// Somebody presses a button that may just have gone; `None` when it has.
+    ///
+    /// # Panics
+    /// When there is no such message, or they do not see it.
+    pub fn try_press(&self, user: UserId, message: MessageId, custom_id: &str) -> Option<Asked> {
         self.shared.change(|state| {
             let found = state.message_of(message).unwrap_or_else(|| panic!("there is no message {message}"));
-            let buttons = found.buttons();
-            let button = buttons.iter().find(|button| button.custom_id == custom_id && !button.disabled);
-            assert!(button.is_some(), "there is no button {custom_id} to press among {buttons:?}");
+            found.buttons().iter().find(|button| button.custom_id == custom_id && !button.disabled)?;
             let whose = found.asked.and_then(|id| state.interactions.get(&id)).map(|asked| asked.user);
             assert!(!found.ephemeral || whose == Some(user), "{user} does not see the message {message}");
             let channel = found.channel;
             let data = json!({"custom_id": custom_id, "component_type": 2, "id": 2});
             let mut seen = found.json(&state.place, false);
             seen["guild_id"] = Value::Null;
-            self.ask(state, Kind::Press(message), (user, channel), json!({"data": data, "message": seen}))
+            Some(self.ask(state, Kind::Press(message), (user, channel), json!({"data": data, "message": seen})))
         })
     }
 

@@ -5,8 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pmx::event::Time;
-use pmx::ops::chat::Project;
-use pmx::ops::chat::{self, Meaning};
+use pmx::ops::chat::{self, Meaning, Project};
 use pmx::ops::front::Front;
 use pmx::ops::project;
 use pmx::ops::site::Site;

@@ -4,10 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use pmx::event::{Lasting, Time};
-use pmx::ops::chat::Clock;
-use pmx::ops::chat::Keeper;
-use pmx::ops::chat::{AuditRow, StoreError};
-use pmx::ops::chat::{Sealer, Stop};
+use pmx::ops::chat::{AuditRow, Clock, Keeper, Sealer, Stop, StoreError};
 use pmx::ops::front::Front;
 use tokio::sync::{oneshot, watch};
 
@@ -124,14 +121,15 @@ impl Desk {
             });
             return;
         }
-        if !self.first_time(heard.id) {
+        if !self.claim(heard.id) {
             return;
         }
         let desk = Arc::clone(self);
         tokio::spawn(async move { desk.serve(heard).await });
     }
 
-    fn first_time(&self, id: u64) -> bool {
+    /// Whether an id is heard for the first time; from now on it is not.
+    pub fn claim(&self, id: u64) -> bool {
         let mut state = self.state();
         let (known, order) = &mut state.seen;
         if !known.insert(id) {
@@ -144,11 +142,6 @@ impl Desk {
             known.remove(&oldest);
         }
         true
-    }
-
-    /// Whether an id is heard for the first time; from now on it is not.
-    pub fn claim(&self, id: u64) -> bool {
-        self.first_time(id)
     }
 
     /// What the files say now; read beside the other tasks.

@@ -184,8 +184,7 @@ impl Chat for Discord {
     fn edit<'a>(&'a self, posted: &'a Posted, card: &'a Card) -> Doing<'a, ()> {
         Box::pin(async move {
             let data = body(card);
-            if let Some((token, until)) = posted.token.as_ref().filter(|(_, until)| self.clock.now() < *until) {
-                let _ = until;
+            if let Some((token, _)) = posted.token.as_ref().filter(|(_, until)| self.clock.now() < *until) {
                 match self.http.edit_original_interaction_response(token.expose(), &data, Vec::new()).await.map_err(|e| refused(&e)) {
                     Ok(_) => return Ok(()),
                     // The interaction is over sooner than it should be: the channel knows the message too.

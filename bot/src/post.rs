@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::chat::{Card, Chat, ChatError, Posted};
+use crate::log;
 
 /// Between two edits of one message.
 const GAP: Duration = Duration::from_millis(1500);
@@ -89,7 +90,8 @@ impl Editor {
                     self.shown = card;
                 }
                 Err(error) if last => return Err(error),
-                Err(_) => {
+                Err(error) => {
+                    log::say(format!("a state of message {} could not be shown: {error}", self.posted.text()));
                     (self.shown, tries) = (card, 0);
                     self.clock.sleep(GAP).await;
                 }

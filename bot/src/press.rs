@@ -5,8 +5,7 @@ use std::sync::{Arc, Mutex};
 use pmx::event::RunState;
 use pmx::name::RunId;
 use pmx::ops::cancel::{self, Asked};
-use pmx::ops::chat::Recall;
-use pmx::ops::chat::RunRow;
+use pmx::ops::chat::{self, Recall, RunRow, Store};
 use pmx::ops::runs;
 
 use crate::book::Known;
@@ -116,16 +115,16 @@ async fn resume(desk: Arc<Desk>, heard: Heard, about: &str, recall: Recall) {
 }
 
 /// What a run was asked for as: as the audit has it, else its targets.
-pub fn label(store: &mut dyn pmx::ops::chat::Store, run: &RunRow) -> String {
+pub fn label(store: &mut dyn Store, run: &RunRow) -> String {
     let rows = store.audit(false, 1000).unwrap_or_default();
     let begun = rows.into_iter().rev().find(|row| row.run.as_ref() == Some(&run.id));
     begun.map_or_else(|| run.targets.join(" "), |row| row.asked)
 }
 
 /// A run as its journal tells it.
-pub fn told(store: &mut dyn pmx::ops::chat::Store, run: &RunRow) -> Tale {
+pub fn told(store: &mut dyn Store, run: &RunRow) -> Tale {
     let mut tale = Tale::default();
-    match pmx::ops::chat::journal(store, &run.id) {
+    match chat::journal(store, &run.id) {
         Ok(journal) => journal.iter().for_each(|line| tale.take(line)),
         Err(error) => log::say(format!("the journal of run {} could not be read: {error}", run.id.short())),
     }

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pmx::event::RunState;
-use pmx::ops::chat::Store;
-use pmx::ops::chat::{AuditRow, RunRow};
+use pmx::ops::chat::{AuditRow, RunRow, Store};
 use pmx::ops::runs;
 
 use crate::chat::{Ask, Card, ChatError, Heard, Posted, Route, Spot, Tone, Who};
@@ -33,9 +32,9 @@ pub async fn left(desk: &Arc<Desk>) -> Vec<AuditRow> {
 }
 
 /// Gives each of them its end.
-pub async fn reconcile(desk: Arc<Desk>, rows: Vec<AuditRow>) {
+pub fn reconcile(desk: &Arc<Desk>, rows: Vec<AuditRow>) {
     for row in rows {
-        tokio::spawn(one(Arc::clone(&desk), row));
+        tokio::spawn(one(Arc::clone(desk), row));
     }
 }
 

@@ -212,10 +212,7 @@ impl Tale {
                 let summary = summary.strip_prefix(word).unwrap_or(summary);
                 format!("{sign} **{name}** {word}{}", crate::card::cut(&plain(summary), 500))
             }
-            Stage::Running { since, .. } if self.state.is_some() => {
-                let _ = since;
-                format!("⚠️ **{name}** was cut off")
-            }
+            Stage::Running { .. } if self.state.is_some() => format!("⚠️ **{name}** was cut off"),
             Stage::Running { since, phase, sent, retry } => {
                 let mut told = match phase {
                     Some((phase, since, deadline)) => {

@@ -4,10 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pmx::ops::chat::AuditRow;
-use pmx::ops::chat::Keeper;
-use pmx::ops::chat::Stop;
-use pmx::ops::chat::{Clock, SystemClock};
+use pmx::ops::chat::{AuditRow, Clock, Keeper, Stop, SystemClock};
 use pmx::ops::site::Site;
 use pmx::ops::world;
 use pmx::source::Diagnostic;
@@ -207,7 +204,7 @@ impl Watch {
                 // It is the same in every session.
                 let _ = self.desk.mention.set(format!("<@{me}>"));
                 if let Some(rows) = self.left.take() {
-                    tokio::spawn(reconcile::reconcile(Arc::clone(&self.desk), rows));
+                    reconcile::reconcile(&self.desk, rows);
                     tokio::spawn(keep_commands(Arc::clone(&self.desk), Arc::clone(&self.chat), Arc::clone(ear)));
                 }
             }

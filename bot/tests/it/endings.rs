@@ -9,8 +9,7 @@ fn an_answer_that_somebody_deletes_is_told_again_at_the_end() {
     let world = World::new();
     let _bot = world.bot();
     let tom = world.friend("tom");
-    let said = world.say(tom, "!stop calamity");
-    let question = world.answer(said, |message| !message.buttons().is_empty() && message.text().contains("playing"));
+    let (said, question) = world.asked_to_stop(tom);
     world.press(tom, &question, "yes:");
     world.answer(said, |message| message.text().contains("run "));
     world.discord.delete(question.id);

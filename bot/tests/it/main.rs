@@ -13,6 +13,8 @@ mod fleet;
 mod front_door;
 #[path = "../../../tests/it/normal.rs"]
 mod normal;
+#[path = "../../../tests/it/real/present.rs"]
+mod present;
 #[path = "../../../tests/it/process.rs"]
 #[expect(dead_code, reason = "the command line's tests need more of it")]
 mod process;

@@ -17,8 +17,7 @@ fn a_bot_that_dies_in_the_middle_tells_so_and_the_run_can_be_resumed() {
     let world = slow();
     let mut bot = world.bot();
     let tom = world.friend("tom");
-    let said = world.say(tom, "!stop calamity");
-    let question = world.answer(said, |message| !message.buttons().is_empty() && message.text().contains("playing"));
+    let (said, question) = world.asked_to_stop(tom);
     world.press(tom, &question, "yes:");
     world.answer(said, |message| message.text().contains("waiting for the players to leave"));
     let unanswered = world.say(tom, "!stop allthemons");
@@ -48,8 +47,7 @@ fn a_terminated_bot_ends_within_seconds_and_its_message_says_how_far_it_came() {
     let world = slow();
     let bot = world.bot();
     let tom = world.friend("tom");
-    let said = world.say(tom, "!stop calamity");
-    let question = world.answer(said, |message| !message.buttons().is_empty() && message.text().contains("playing"));
+    let (said, question) = world.asked_to_stop(tom);
     world.press(tom, &question, "yes:");
     world.answer(said, |message| message.text().contains("waiting for the players to leave"));
     let began = std::time::Instant::now();

@@ -9,8 +9,7 @@ fn a_stop_asks_with_the_players_names_and_shows_every_step() {
     let world = World::new();
     let bot = world.bot();
     let tom = world.friend("tom");
-    let said = world.say(tom, "!stop calamity");
-    let question = world.answer(said, |message| !message.buttons().is_empty() && message.text().contains("playing"));
+    let (said, question) = world.asked_to_stop(tom);
     let text = question.text();
     assert!(text.contains("2 are playing: **Keeb**, **Sable**.") && text.contains("Stop calamity all the same?"), "{text}");
     assert!(world.fleet.vm(CALAMITY).ssh.is_some(), "nothing is done before somebody answers");
@@ -123,8 +122,7 @@ fn a_failed_run_tells_why_and_can_be_retried() {
     let _bot = world.bot();
     let tom = world.friend("tom");
     world.fleet.fault("task-fails", Some(CALAMITY));
-    let said = world.say(tom, "!stop calamity");
-    let question = world.answer(said, |message| !message.buttons().is_empty() && message.text().contains("playing"));
+    let (said, question) = world.asked_to_stop(tom);
     world.press(tom, &question, "yes:");
     let failed = world.told(said, "stop calamity: failed after");
     assert!(failed.text().contains("❌ **stop-vm/stop** failed:"), "{}", failed.text());
@@ -145,8 +143,7 @@ fn a_run_is_cancelled_by_a_press() {
     world.amend("seconds = 1\n", "seconds = 30\n");
     let _bot = world.bot();
     let tom = world.friend("tom");
-    let said = world.say(tom, "!stop calamity");
-    let question = world.answer(said, |message| !message.buttons().is_empty() && message.text().contains("playing"));
+    let (said, question) = world.asked_to_stop(tom);
     world.press(tom, &question, "yes:");
     let running = world.answer(said, |message| message.text().contains("waiting for the players to leave"));
     let once = world.press(tom, &running, "cancel:");

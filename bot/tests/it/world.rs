@@ -101,6 +101,12 @@ impl World {
         self.answer(to, |message| message.text().contains(text))
     }
 
+    /// Has somebody stop calamity, up to the question about its players; what was said, and the question.
+    pub fn asked_to_stop(&self, user: UserId) -> (MessageId, Message) {
+        let said = self.say(user, "!stop calamity");
+        (said, self.answer(said, |message| !message.buttons().is_empty() && message.text().contains("playing")))
+    }
+
     /// A slash command about a VM.
     pub fn slash(&self, user: UserId, action: &str, vm: &str) -> Asked {
         self.discord.slash(user, self.channel, action, &[("vm", json!(vm))])

@@ -15,8 +15,8 @@ pub struct Sshd {
     children: Vec<Child>,
 }
 
-/// Addresses that one sshd can listen on (its `MAX_LISTEN_SOCKS`); it ends when it is given more.
-const LISTENS: usize = 16;
+/// sshd listens on 16 addresses at most (MAX_LISTEN_SOCKS in its source): more of them need more processes.
+const ADDRESSES: usize = 16;
 
 impl Drop for Sshd {
     fn drop(&mut self) {
@@ -29,7 +29,7 @@ impl Drop for Sshd {
 }
 
 impl Sshd {
-    /// Starts one that listens on these addresses, or as many as these need; the error is what it needs.
+    /// Starts one that listens on these addresses; the error is what it needs.
     pub fn start(addresses: &[String]) -> Result<Self, &'static str> {
         let is_root = std::fs::read_to_string("/proc/self/status").unwrap_or_default().lines().any(|line| line.starts_with("Uid:\t0\t"));
         let (Some(sshd), Some(keygen), true) = (find("sshd"), find("ssh-keygen"), is_root) else {
@@ -47,26 +47,18 @@ impl Sshd {
             run(Command::new(&keygen).args(["-q", "-t", "ed25519", "-N", "", "-C", "bench", "-f"]).arg(at(key)));
         }
         let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port is free").port();
-        let mut server = Self { port, dir, children: Vec::new() };
-        for (number, addresses) in addresses.chunks(LISTENS).enumerate() {
-            let child = server.listen(&sshd, number, addresses);
-            server.children.push(child);
-        }
-        for address in addresses {
-            let began = Instant::now();
-            while TcpStream::connect((address.as_str(), port)).is_err() {
-                let said = || std::fs::read_to_string(server.at("sshd-0.log")).unwrap_or_default();
-                assert!(began.elapsed() < Duration::from_secs(10), "sshd does not answer at {address}: {}", said());
-                std::thread::sleep(Duration::from_millis(20));
-            }
+        let mut server = Self { port, children: Vec::new(), dir };
+        for (number, some) in addresses.chunks(ADDRESSES).enumerate() {
+            server.serve(&sshd, number, some);
         }
         Ok(server)
     }
 
-    /// One sshd for some of the addresses.
-    fn listen(&self, sshd: &Path, number: usize, addresses: &[String]) -> Child {
-        let listen: String = addresses.iter().map(|address| format!("ListenAddress {address}:{}\n", self.port)).collect();
-        let text = format!(
+    /// Starts a process that listens on these addresses.
+    fn serve(&mut self, sshd: &Path, number: usize, addresses: &[String]) {
+        let port = self.port;
+        let listen: String = addresses.iter().map(|address| format!("ListenAddress {address}:{port}\n")).collect();
+        let config = format!(
             "{listen}HostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\nUsePAM no\nMaxStartups 200\n\
              PasswordAuthentication no\nPermitRootLogin yes\nSubsystem sftp /usr/lib/openssh/sftp-server\nSetEnv HOME={}\n",
             self.at("host").display(),
@@ -74,11 +66,14 @@ impl Sshd {
             // An empty one: the machine's own startup files would be measured with each command.
             self.at("there-home").display(),
         );
-        let config = self.at(&format!("sshd_config-{number}"));
-        std::fs::write(&config, text).expect("a file can be written");
-        let mut command = Command::new(sshd);
-        command.args(["-D", "-f"]).arg(config).arg("-E").arg(self.at(&format!("sshd-{number}.log")));
-        command.stderr(Stdio::null()).spawn().expect("sshd starts")
+        let file = self.at(&format!("sshd_config-{number}"));
+        std::fs::write(&file, config).expect("a file can be written");
+        self.children.push(Command::new(sshd).args(["-D", "-e", "-f"]).arg(file).stderr(Stdio::null()).spawn().expect("sshd starts"));
+        let began = Instant::now();
+        while TcpStream::connect((addresses[0].as_str(), port)).is_err() {
+            assert!(began.elapsed() < Duration::from_secs(10), "sshd does not answer");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// A path in its folder.

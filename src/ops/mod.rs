@@ -21,6 +21,7 @@ pub mod planner;
 pub mod project;
 pub mod ready;
 pub mod recipe;
+pub mod repeat;
 pub mod resume;
 pub mod rotate;
 pub mod runs;

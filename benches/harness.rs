@@ -68,6 +68,16 @@ pub fn peak(command: &Command) -> Option<u64> {
     std::fs::read_to_string(out.path()).expect("time writes what it measured").trim().parse().ok()
 }
 
+/// A figure, or what it would have needed.
+pub type Measured = Result<f64, String>;
+
+/// Whether the `python3` of PATH has a module.
+pub fn has_module(name: &str) -> bool {
+    let mut python = Command::new("python3");
+    python.args(["-c", &format!("import {name}")]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    python.status().is_ok_and(|status| status.success())
+}
+
 /// Does the work of one round.
 pub enum Work<'a> {
     /// A whole process, made anew for each round.
@@ -80,20 +90,28 @@ pub enum Work<'a> {
 pub struct Contender<'a> {
     name: String,
     peer: bool,
-    /// Programs without which it cannot.
-    needs: Vec<&'static str>,
+    /// What it cannot do without and is not there.
+    lacks: Option<String>,
     work: Work<'a>,
 }
 
 impl<'a> Contender<'a> {
     /// pmx, or some way of it.
     pub fn ours(name: impl Into<String>, work: Work<'a>) -> Self {
-        Self { name: name.into(), peer: false, needs: Vec::new(), work }
+        Self { name: name.into(), peer: false, lacks: None, work }
     }
 
     /// A peer that needs these programs.
     pub fn peer(name: impl Into<String>, needs: &[&'static str], work: Work<'a>) -> Self {
-        Self { name: name.into(), peer: true, needs: needs.to_vec(), work }
+        let lacks = needs.iter().find(|need| find(need).is_none()).map(|need| (*need).to_owned());
+        Self { name: name.into(), peer: true, lacks, work }
+    }
+
+    /// It needs a module of `python3` too.
+    #[must_use]
+    pub fn with_module(mut self, name: &str) -> Self {
+        self.lacks = self.lacks.or_else(|| (!has_module(name)).then(|| format!("{name} in the python3 of PATH")));
+        self
     }
 }
 
@@ -129,17 +147,30 @@ pub struct Case {
     pub name: String,
     /// Who did it.
     pub rows: Vec<Row>,
+    /// Who did not, and what that needs.
+    absent: Vec<(String, String)>,
 }
 
 impl Case {
-    /// A contender's row, if it took part.
-    pub fn row(&self, name: &str) -> Option<&Row> {
-        self.rows.iter().find(|row| row.name == name)
+    /// A contender's row; the error is what it needs to take part.
+    pub fn row(&self, name: &str) -> Result<&Row, String> {
+        let needs = || self.absent.iter().find(|(absent, _)| absent == name).map_or(name, |(_, needs)| needs);
+        self.rows.iter().find(|row| row.name == name).ok_or_else(|| format!("needs {}", needs()))
+    }
+
+    /// The middle of a contender's rounds, in milliseconds.
+    pub fn median(&self, name: &str) -> Measured {
+        self.row(name).map(Row::median)
+    }
+
+    /// The peak of a contender's memory in MiB.
+    pub fn mebibytes(&self, name: &str) -> Measured {
+        mebibytes(self.row(name)?.peak)
     }
 
     /// How many times as long as `peer` the contender `name` needs.
-    pub fn ratio(&self, name: &str, peer: &str) -> Option<f64> {
-        Some(self.row(name)?.median() / self.row(peer)?.median())
+    pub fn ratio(&self, name: &str, peer: &str) -> Measured {
+        Ok(self.median(name)? / self.median(peer)?)
     }
 
     fn text(&self) -> String {
@@ -173,6 +204,11 @@ impl Case {
     }
 }
 
+/// What `peak` told, in MiB.
+pub fn mebibytes(peak: Option<u64>) -> Measured {
+    peak.map(|kib| kib as f64 / 1024.0).ok_or_else(|| format!("needs {TIME}"))
+}
+
 /// Milliseconds with as many places as tell something.
 fn shown(ms: f64) -> String {
     match ms {
@@ -187,8 +223,24 @@ fn shown(ms: f64) -> String {
 struct Goal {
     what: String,
     goal: String,
-    ours: String,
-    met: bool,
+    ours: Measured,
+    bound: f64,
+    unit: &'static str,
+}
+
+impl Goal {
+    /// What was measured, or why nothing was.
+    fn shown(&self) -> String {
+        match &self.ours {
+            Ok(ours) => format!("{ours:.2} {}", self.unit),
+            Err(needs) => format!("not measured: {needs}"),
+        }
+    }
+
+    /// Whether it is met; `None` where nothing was measured.
+    fn met(&self) -> Option<bool> {
+        self.ours.as_ref().ok().map(|ours| *ours <= self.bound)
+    }
 }
 
 /// Runs contests and tells of them.
@@ -214,10 +266,13 @@ impl Harness {
     /// Lets the contenders do the work in turn, another one first each time, after one round to warm up in which memory is measured.
     pub fn contest(&self, name: impl Into<String>, contenders: Vec<Contender<'_>>) -> Case {
         let name = name.into();
-        let mut present = Vec::new();
+        let (mut present, mut absent) = (Vec::new(), Vec::new());
         for contender in contenders {
-            match contender.needs.iter().find(|need| find(need).is_none()) {
-                Some(need) => self.skipped(&format!("{} in \"{name}\": needs {need}", contender.name)),
+            match contender.lacks {
+                Some(needs) => {
+                    self.skipped(&format!("{} in \"{name}\": needs {needs}", contender.name));
+                    absent.push((contender.name, needs));
+                }
                 None => present.push(contender),
             }
         }
@@ -239,7 +294,7 @@ impl Harness {
                 }
             }
         }
-        let case = Case { name, rows };
+        let case = Case { name, rows, absent };
         if self.json {
             self.print(&case.json(self.bench))
         } else {
@@ -262,25 +317,27 @@ impl Harness {
         }
     }
 
-    /// A goal that is a bound on a number; `None`: it was not measured.
-    pub fn goal(&mut self, what: impl Into<String>, (goal, bound): (impl Into<String>, f64), ours: Option<f64>, unit: &str) {
-        let shown = ours.map_or_else(|| "not measured".to_owned(), |ours| format!("{ours:.2} {unit}"));
-        self.goals.push(Goal { what: what.into(), goal: goal.into(), ours: shown, met: ours.is_some_and(|ours| ours <= bound) });
+    /// A goal that is a bound on a number.
+    pub fn goal(&mut self, what: impl Into<String>, (goal, bound): (impl Into<String>, f64), ours: Measured, unit: &'static str) {
+        self.goals.push(Goal { what: what.into(), goal: goal.into(), ours, bound, unit });
     }
 
     /// The table of goals with what was measured.
     pub fn finish(self) {
         if self.json {
             for goal in &self.goals {
-                println!("{}", json!({"goal": goal.what, "bound": goal.goal, "ours": goal.ours, "met": goal.met}));
+                let value = goal.ours.as_ref().ok();
+                let row = json!({"goal": goal.what, "bound": goal.goal, "ours": goal.shown(), "value": value, "met": goal.met()});
+                println!("{row}");
             }
             return;
         }
         if !self.goals.is_empty() {
-            println!("{:44} {:28} {:22} met", "goal", "bound", "ours");
+            println!("{:60} {:38} {:22} met", "goal", "bound", "ours");
         }
         for goal in &self.goals {
-            println!("{:44} {:28} {:22} {}", goal.what, goal.goal, goal.ours, if goal.met { "yes" } else { "no" });
+            let met = goal.met().map_or("-", |met| if met { "yes" } else { "no" });
+            println!("{:60} {:38} {:22} {met}", goal.what, goal.goal, goal.shown());
         }
     }
 }

@@ -3,13 +3,17 @@
 #![expect(clippy::disallowed_methods, reason = "a bench owns files, processes and the clock of its sandbox")]
 #![expect(clippy::print_stdout, reason = "its figures are what it is for")]
 
+mod bare;
 mod exec;
 mod growth;
 mod harness;
+mod memory;
 mod noop;
+mod pve;
 mod sshd;
 mod start;
 mod store;
+mod sync;
 mod upload;
 
 use harness::Harness;
@@ -18,12 +22,14 @@ use harness::Harness;
 type Bench = fn(&mut Harness);
 
 /// Every bench by its name.
-const BENCHES: [(&str, Bench); 6] = [
+const BENCHES: [(&str, Bench); 8] = [
     ("start", start::bench),
     ("noop", noop::bench),
     ("store", store::bench),
     ("exec", exec::bench),
     ("upload", upload::bench),
+    ("sync", sync::bench),
+    ("memory", memory::bench),
     ("growth", growth::bench),
 ];
 

@@ -1,16 +1,19 @@
-//! The no-op build: N observations, all fresh, in layers of a hundred, one expression each; beside ninja and make on a graph of the same shape.
+//! The no-op build: N observations, all fresh, in layers of a hundred, one expression each; beside ninja and make, and of a
+//! thousand terraform, on a graph of the same shape.
 //!
 //! The observation is `minecraft/server.status` of servers whose machine is off: the one real method that contacts nobody, so that the first build, which
 //! is not measured, takes seconds. Each step reads one resource through its expression. ninja and make look at the time of N files instead, and each
 //! has one line of text per step where pmx has five.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use serde_json::json;
 
 use pmx::name::ResourceName;
 
-use crate::harness::{Case, Contender, Harness, Work, pmx, run};
+use crate::harness::{Case, Contender, Harness, Measured, Work, pmx, run};
 use crate::store::Writer;
 
 /// Steps of one layer: each step waits for the one that stands so many before it.
@@ -27,18 +30,36 @@ pub enum Texts {
     Differ,
 }
 
+/// Sizes, and whether the size takes minutes.
+const SIZES: [(usize, bool); 3] = [(1_000, false), (10_000, false), (100_000, true)];
+
 /// Runs all of it.
 pub fn bench(harness: &mut Harness) {
-    let sizes: &[usize] = if harness.large { &[1_000, 10_000, 100_000] } else { &[1_000, 10_000] };
-    for count in sizes {
+    let mut medians: Vec<Measured> = Vec::new();
+    for (count, large) in SIZES {
         for texts in [Texts::Repeat, Texts::Differ] {
-            let project = Project::make(*count, texts);
-            let case = project.contest(harness, *count, texts);
-            if *count >= 10_000 {
-                let bound = if texts == Texts::Repeat { 1.0 } else { 3.0 };
-                harness.goal(&case.name, (format!("≤ {bound} × ninja"), bound), case.ratio("pmx build", "ninja"), "×");
+            let case = (!large || harness.large).then(|| Project::make(count, texts).contest(harness, count, texts)).ok_or("needs --large");
+            let ratio = |peer: &str| case.as_ref().map_err(|&needs| needs.to_owned()).and_then(|case| case.ratio("pmx build", peer));
+            match texts {
+                _ if count == SIZES[0].0 => {}
+                Texts::Repeat => harness.goal(title(count, texts), ("≤ 1 × ninja", 1.0), ratio("ninja"), "×"),
+                Texts::Differ => harness.goal(title(count, texts), ("≤ 3 × ninja", 3.0), ratio("ninja"), "×"),
+            }
+            if texts == Texts::Differ && count == SIZES[0].0 {
+                harness.goal(title(count, texts), ("≤ 1/50 of terraform plan", 0.02), ratio("terraform plan"), "×");
+            }
+            if texts == Texts::Repeat {
+                medians.push(case.map_err(str::to_owned).and_then(|case| case.median("pmx build")));
             }
         }
+    }
+    if let [Ok(thousand), Ok(ten), hundred] = medians.as_slice() {
+        let each = (ten - thousand) / (SIZES[1].0 - SIZES[0].0) as f64 * 1000.0;
+        harness.goal("a fresh action more, its record unsynced", ("≤ 20 µs", 20.0), Ok(each), "µs");
+        // A line shows 10, a square 100; the clock is noisy.
+        harness.goal("no-op build, growth from 1,000 to 10,000", ("≤ 12 ×", 12.0), Ok(ten / thousand), "×");
+        let grown = hundred.as_ref().map(|hundred| hundred / ten).map_err(Clone::clone);
+        harness.goal("no-op build, growth from 10,000 to 100,000", ("≤ 12 ×", 12.0), grown, "×");
     }
 }
 
@@ -48,8 +69,16 @@ pub struct Project {
 }
 
 impl Project {
-    /// Writes it and builds it once.
+    /// Writes it and builds it once, and the same for the peers.
     pub fn make(count: usize, texts: Texts) -> Self {
+        let project = Self::write(count, texts);
+        run(&mut project.pmx(&["build", "all"]));
+        project.peers(count);
+        project
+    }
+
+    /// Writes it.
+    pub fn write(count: usize, texts: Texts) -> Self {
         let dir = tempfile::Builder::new().prefix("pmx-bench-").tempdir().expect("a temporary directory can be made");
         let project = Self { dir };
         for folder in ["project/definitions", "project/workflows"] {
@@ -71,8 +100,6 @@ impl Project {
             writer.first(names.collect(), br#"{"command":"log","host":"hub","stderr":"log","stdout":"log"}"#);
         }
         drop(writer);
-        run(&mut project.pmx(&["build", "all"]));
-        project.peers(count);
         project
     }
 
@@ -108,10 +135,13 @@ impl Project {
                 run(Command::new(peer).current_dir(self.place(peer)));
             }
         }
+        // It needs seconds for a thousand, and grows with the square.
+        if count == SIZES[0].0 && crate::harness::find("terraform").is_some() {
+            terraform(&self.place("terraform"), count);
+        }
     }
 
     fn contest(&self, harness: &Harness, count: usize, texts: Texts) -> Case {
-        let texts = if texts == Texts::Repeat { "texts repeat" } else { "texts differ" };
         let peer = |name: &'static str| {
             let place = self.place(name);
             let command = move |_| {
@@ -123,8 +153,49 @@ impl Project {
         };
         let ours = Contender::ours("pmx build", Work::Process(Box::new(|_| self.pmx(&["build", "all"]))));
         let check = Contender::ours("pmx check", Work::Process(Box::new(|_| self.pmx(&["check"]))));
-        harness.contest(format!("no-op build of {count}, {texts}"), vec![ours, check, peer("ninja"), peer("make")])
+        let mut contenders = vec![ours, check, peer("ninja"), peer("make")];
+        if count == SIZES[0].0 && texts == Texts::Differ {
+            let plan = |_| {
+                let mut command = Command::new("terraform");
+                // 0 says that there is nothing to do, 2 that there is.
+                command.args(["plan", "-input=false", "-detailed-exitcode"]).current_dir(self.place("terraform"));
+                command
+            };
+            contenders.push(Contender::peer("terraform plan", &["terraform"], Work::Process(Box::new(plan))));
+        }
+        harness.contest(title(count, texts), contenders)
     }
+}
+
+fn title(count: usize, texts: Texts) -> String {
+    format!("no-op build of {count}, {}", if texts == Texts::Repeat { "texts repeat" } else { "texts differ" })
+}
+
+/// The same graph out of terraform's own resource, which stores a value and contacts nobody; its state as `apply` leaves it, which would take a minute.
+fn terraform(place: &Path, count: usize) {
+    let mut text = String::new();
+    let mut resources = Vec::with_capacity(count);
+    for step in 0..count {
+        let (input, value) = match step.checked_sub(LAYER) {
+            Some(before) => (format!("terraform_data.s{before}.id"), format!("id-{before}")),
+            None => ("\"in\"".to_owned(), "in".to_owned()),
+        };
+        let _ = writeln!(text, "resource \"terraform_data\" \"s{step}\" {{\n  input = {input}\n}}");
+        let held = json!({"value": value, "type": "string"});
+        let attributes = json!({"id": format!("id-{step}"), "input": held, "output": held, "triggers_replace": null});
+        resources.push(json!({
+            "mode": "managed",
+            "type": "terraform_data",
+            "name": format!("s{step}"),
+            "provider": "provider[\"terraform.io/builtin/terraform\"]",
+            "instances": [{"schema_version": 0, "attributes": attributes, "sensitive_attributes": []}],
+        }));
+    }
+    let state = json!({"version": 4, "terraform_version": "1.4.0", "serial": 1, "lineage": "bench", "outputs": {}, "resources": resources});
+    std::fs::create_dir_all(place).expect("a folder can be made");
+    std::fs::write(place.join("main.tf"), text).expect("a file can be written");
+    std::fs::write(place.join("terraform.tfstate"), state.to_string()).expect("a file can be written");
+    run(Command::new("terraform").args(["init", "-input=false"]).current_dir(place));
 }
 
 /// Steps of these numbers; those of the first layer wait for nobody.

@@ -45,10 +45,8 @@ pub fn bench(harness: &mut Harness) {
     contenders.push(Contender::peer("ssh -V", &["ssh"], other(&["ssh", "-V"])));
     let case = harness.contest("start-up", contenders);
     for (name, _, bound, most) in small {
-        let row = case.row(name);
-        harness.goal(name, (format!("≤ {bound} ms"), bound), row.map(|row| row.median()), "ms");
-        let peak = row.and_then(|row| row.peak).map(|peak| peak as f64 / 1024.0);
-        harness.goal(format!("{name}, memory"), (format!("≤ {most} MiB"), most), peak, "MiB");
+        harness.goal(name, (format!("≤ {bound} ms"), bound), case.median(name), "ms");
+        harness.goal(format!("{name}, memory"), (format!("≤ {most} MiB"), most), case.mebibytes(name), "MiB");
     }
     let many = harness.contest(
         format!("{ACTIONS} observations, each journaled and its version synced"),
@@ -62,8 +60,7 @@ pub fn bench(harness: &mut Harness) {
             ),
         ],
     );
-    let each =
-        many.row("pmx build").zip(case.row("pmx build, one step")).map(|(many, one)| (many.median() - one.median()) / (ACTIONS - 1) as f64);
+    let each = many.median("pmx build").and_then(|many| Ok((many - case.median("pmx build, one step")?) / (ACTIONS - 1) as f64));
     harness.goal("overhead of an action, synced", ("≤ 0.5 ms", 0.5), each, "ms");
 }
 

@@ -29,6 +29,8 @@ pub struct Entry {
     pub status: Status,
     /// Whether its node answers.
     pub reachable: bool,
+    /// The whole row: its node's own list tells of each VM what `status/current` does.
+    pub row: Json,
 }
 
 impl Entry {
@@ -136,7 +138,7 @@ fn entry(row: &Json, node: &str, reachable: bool) -> Option<Entry> {
     let vmid = u32::try_from(number(row, "vmid")?).ok()?;
     let name = text(row, "name").unwrap_or_else(|| format!("VM {vmid}"));
     let status = if reachable { Status::read(&text(row, "status").unwrap_or_default()) } else { Status::Unknown };
-    Some(Entry { vmid, name, node: node.to_owned(), status, reachable })
+    Some(Entry { vmid, name, node: node.to_owned(), status, reachable, row: row.clone() })
 }
 
 fn wrong_node(api: &Api<'_>, online: &[String]) -> Failure {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Script, UUID, agent, config, config_with, current, data, fleet, globals, known, named, one};
+use super::{Script, UUID, VM, agent, config, config_with, current, data, fleet, globals, known, named, one};
 use crate::model::contract::FailureKind;
 use crate::model::scene::{Scene, written};
 use crate::value::Value;
@@ -121,12 +121,16 @@ async fn a_vm_of_a_dead_node_is_unknown_not_gone() {
 #[tokio::test]
 async fn sync_reads_every_vm_and_marks_those_that_are_gone() {
     let other = "/api2/json/nodes/pve/qemu/108";
-    let http = one("running")
-        .current("running")
-        .config(config())
-        .agent(200, "OK", agent("10.0.0.42"))
-        .expect(&format!("GET {other}/status/current"), 200, data(json!({"status": "stopped"})))
-        .expect(&format!("GET {other}/config"), 200, data(json!({"name": "allthemons", "cores": 4, "sockets": 2})));
+    // What the list says of them is not asked for again.
+    let rows = json!([
+        {"vmid": 107, "name": "calamity", "status": "running", "cpus": 2, "maxmem": 4294967296u64, "uptime": 77},
+        {"vmid": 108, "name": "allthemons", "status": "stopped", "cpus": 8, "maxmem": 1073741824},
+    ]);
+    let http = fleet(rows).config(config()).agent(200, "OK", agent("10.0.0.42")).expect(
+        &format!("GET {other}/config"),
+        200,
+        data(json!({"name": "allthemons", "cores": 4, "sockets": 2})),
+    );
     let mut scene = Scene::http(http);
     let other_known = |name: &str, status: &str| {
         let Value::Map(mut fields) = known() else { panic!() };
@@ -150,7 +154,32 @@ async fn sync_reads_every_vm_and_marks_those_that_are_gone() {
     );
     let gone = outcome.writes.iter().find(|written| written.instance == "old").unwrap();
     assert_eq!((gone.attributes.get("ip"), gone.attributes.get("vmid")), (Some(&Value::Null), Some(&Value::Int(130))));
+    let of = |name: &str, field: &str| outcome.writes.iter().find(|written| written.instance == name)?.attributes.get(field).cloned();
+    assert_eq!(of("calamity", "ip"), Some("10.0.0.42".into()));
+    assert_eq!((of("calamity", "maxmem"), of("allthemons", "maxcpu")), (Some(Value::Int(4_294_967_296)), Some(Value::Int(8))));
     assert_eq!(outcome.summary, "2 VMs, 1 of them running; gone: old");
+}
+
+#[tokio::test]
+async fn sync_looks_again_at_a_vm_whose_agent_is_silent() {
+    for (now, ip) in [("stopped", Some(&Value::Null)), ("running", None)] {
+        let silent = json!({"data": null, "message": "VM 107 is not running\n"});
+        let list = json!([{"vmid": 107, "name": "calamity", "status": "running"}]);
+        let http = fleet(list).config(config()).agent(500, "VM 107 is not running", silent).current(now);
+        let scene = Scene::http(http);
+        let outcome = scene.call("proxmox/vm", "sync", globals(), json!({})).await.unwrap();
+        let written = &outcome.writes[0].attributes;
+        assert_eq!((written.get("status"), written.get("ip")), (Some(&now.into()), ip));
+    }
+}
+
+#[tokio::test]
+async fn sync_leaves_out_what_went_away_since_the_list() {
+    let went = "Configuration file 'nodes/pve/qemu-server/107.conf' does not exist";
+    let list = json!([{"vmid": 107, "name": "calamity", "status": "running"}]);
+    let http = fleet(list).expect_reason(&format!("GET {VM}/config"), 500, went, json!({"data": null, "message": went}));
+    let outcome = Scene::http(http).call("proxmox/vm", "sync", globals(), json!({})).await.unwrap();
+    assert_eq!((outcome.writes.len(), outcome.summary.as_str()), (0, "0 VMs, 0 of them running"));
 }
 
 #[tokio::test]
@@ -160,7 +189,6 @@ async fn sync_tells_a_shared_name_and_goes_on() {
         {"vmid": 111, "name": "twin", "status": "stopped"},
         {"vmid": 112, "name": "twin", "status": "stopped"},
     ]))
-    .current("stopped")
     .config(config());
     let scene = Scene::http(http);
     let outcome = scene.call("proxmox/vm", "sync", globals(), json!({})).await.unwrap();

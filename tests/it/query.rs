@@ -29,7 +29,9 @@ fn a_fleet_is_asked_without_a_word_to_it() {
     let fleet = Fleet::up();
     fleet.build(&["sync-fleet"]).exits(0);
     fleet.requests();
-    let (before, runs) = (files(&fleet), fleet.pmx(&["runs", "--json"]).exits(0).stdout);
+    // The first who looks after a build may carry the log of its index over into the index, whatever it asks.
+    let runs = fleet.pmx(&["runs", "--json"]).exits(0).stdout;
+    let before = files(&fleet);
     let ask = |cel: &str| fleet.pmx(&["query", cel]).exits(0).stdout;
     let json = |cel: &str| fleet.pmx(&["query", cel, "--json"]).exits(0).json();
 

@@ -12,14 +12,19 @@ pub struct Sshd {
     /// Where it listens.
     pub port: u16,
     dir: tempfile::TempDir,
-    child: Child,
+    children: Vec<Child>,
 }
+
+/// sshd listens on 16 addresses at most (MAX_LISTEN_SOCKS in its source): more of them need more processes.
+const ADDRESSES: usize = 16;
 
 impl Drop for Sshd {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        for child in &mut self.children {
+            // It may have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
@@ -41,22 +46,31 @@ impl Sshd {
             run(Command::new(&keygen).args(["-q", "-t", "ed25519", "-N", "", "-C", "bench", "-f"]).arg(at(key)));
         }
         let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port is free").port();
+        let mut server = Self { port, children: Vec::new(), dir };
+        for (number, some) in addresses.chunks(ADDRESSES).enumerate() {
+            server.serve(&sshd, number, some);
+        }
+        Ok(server)
+    }
+
+    /// Starts a process that listens on these addresses.
+    fn serve(&mut self, sshd: &Path, number: usize, addresses: &[String]) {
+        let port = self.port;
         let listen: String = addresses.iter().map(|address| format!("ListenAddress {address}:{port}\n")).collect();
         let config = format!(
             "{listen}HostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\nUsePAM no\nMaxStartups 200\n\
              PasswordAuthentication no\nPermitRootLogin yes\nSubsystem sftp /usr/lib/openssh/sftp-server\n",
-            at("host").display(),
-            at("home/.ssh/id_ed25519.pub").display(),
+            self.at("host").display(),
+            self.at("home/.ssh/id_ed25519.pub").display(),
         );
-        std::fs::write(at("sshd_config"), config).expect("a file can be written");
-        let child = Command::new(sshd).args(["-D", "-e", "-f"]).arg(at("sshd_config")).stderr(Stdio::null()).spawn().expect("sshd starts");
-        let server = Self { port, child, dir };
+        let file = self.at(&format!("sshd_config-{number}"));
+        std::fs::write(&file, config).expect("a file can be written");
+        self.children.push(Command::new(sshd).args(["-D", "-e", "-f"]).arg(file).stderr(Stdio::null()).spawn().expect("sshd starts"));
         let began = Instant::now();
         while TcpStream::connect((addresses[0].as_str(), port)).is_err() {
             assert!(began.elapsed() < Duration::from_secs(10), "sshd does not answer");
             std::thread::sleep(Duration::from_millis(20));
         }
-        Ok(server)
     }
 
     /// A path in its folder.

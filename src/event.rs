@@ -45,6 +45,12 @@ impl Time {
         Duration::from_millis(self.0.saturating_sub(earlier.0).max(0).unsigned_abs())
     }
 
+    /// This moment `duration` earlier.
+    #[must_use]
+    pub fn before(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+    }
+
     /// This moment `duration` later.
     #[must_use]
     pub fn plus(self, duration: std::time::Duration) -> Self {
@@ -307,6 +313,11 @@ pub enum Event {
         left: u32,
         /// Files of the project that are not what they were when the run began; it goes on with what they were.
         changed: Vec<String>,
+    },
+    /// The run had nothing to work out: nothing was recorded and nothing has expired since a run that found all of the same fresh.
+    RunRepeats {
+        /// That run: its records are those of this one too.
+        of: RunId,
     },
     /// Another run ended what this dead run had begun.
     Settled {

@@ -151,7 +151,14 @@ pub fn sealed_marker(digest: &Digest) -> String {
 }
 
 fn write_text(text: &str, out: &mut String) {
-    out.push_str(&serde_json::Value::from(text).to_string());
+    // Most texts have nothing to escape: what JSON asks for are quotes, backslashes and control characters.
+    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else {
+        out.push_str(&serde_json::Value::from(text).to_string());
+    }
 }
 
 fn float_text(number: f64) -> String {

@@ -188,6 +188,7 @@ impl Story {
             Event::Stopping { by, now: false } => vec![format!("  stopping ({by}): what runs is allowed to end; once more cancels it")],
             Event::Stopping { by, now: true } => vec![format!("  cancelling ({by}): what runs is ended, on the other machines too")],
             Event::RunResumed { run, targets, kept, left, changed, .. } => self.resumed((run.short(), targets), (*kept, *left), changed),
+            Event::RunRepeats { of } => vec![self.dim(&format!("  nothing was recorded and nothing has expired since run {}", of.short()))],
             Event::Settled { step, by, found } => vec![format!("  {step} was settled by run {}: {found}", by.short())],
             Event::RunFinished { run, state, summary } => vec![self.finished(run.short(), *state, summary)],
             _ => Vec::new(),

@@ -67,6 +67,9 @@ pub fn run(front: &Front, args: &RunArgs, out: &mut Out) -> Result<Exit, Vec<Dia
         out.line(format!("inputs {}", row.inputs));
     }
     out.line(format!("id {}", row.id));
+    if let Some(of) = &story.repeats {
+        out.line(format!("nothing was recorded and nothing had expired since run {}: this is what that one found", of.short()));
+    }
     for resumed in &story.resumed {
         out.line(format!("resumed {} by {}", local(resumed.at), resumed.actor));
     }

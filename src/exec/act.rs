@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::event::{Ending, Event, Left, Time};
 use crate::exec::engine::Engine;
 use crate::exec::evaluate::{self, Evaluation, Items, Machine, Values};
+use crate::exec::horizon::Fresh;
 use crate::exec::keep::{self, Attempt};
 use crate::exec::refresh::Keys;
 use crate::exec::reporter::Reporter;
@@ -104,8 +105,11 @@ async fn prepare(engine: &Arc<Engine>, action: &Action, force: bool, began: Time
     let why = if force {
         "runs: what is known has expired or was refused".to_owned()
     } else {
-        let verdict = judge(engine, action, &attempt);
-        if !verdict.runs() {
+        let now = engine.wire.clock.now();
+        let verdict = judge(action, &attempt, now);
+        if let Verdict::Fresh { age, window } = &verdict {
+            let (step, call) = (action.step.clone(), action.call.name());
+            engine.refresher.horizon.fresh(Fresh { step, call, at: now.before(*age), window: *window });
             let told = keep::finished(engine, action, (Ending::Fresh, &verdict.to_string(), None), began);
             keep::confirmed(engine, action, &attempt, told).await?;
             return Ok(Prepared::Fresh(verdict.to_string()));
@@ -138,6 +142,9 @@ async fn freshen(engine: &Arc<Engine>, action: &Action) -> Result<(), Failure> {
         let head = engine.view.head(&name).await.map_err(|e| Failure::bug(e.to_string()))?;
         let clock = &engine.wire.clock;
         let young = |held: &Held| clock.now().since(held.version.made.at) < window;
+        if let Some(held) = &head {
+            engine.refresher.horizon.until(held.version.made.at.plus(window));
+        }
         // A resource without a version is left to the expression: it says what is missing, or tolerates it.
         if head.is_none_or(|held| young(&held)) {
             continue;
@@ -181,7 +188,7 @@ fn written_names(action: &Action, values: &Values) -> Result<Vec<ResourcePattern
     call.method.writes.iter().map(pattern).collect()
 }
 
-fn judge(engine: &Engine, action: &Action, attempt: &Attempt) -> Verdict {
+fn judge(action: &Action, attempt: &Attempt, now: Time) -> Verdict {
     verdict::verdict(
         action,
         &Evidence {
@@ -190,7 +197,7 @@ fn judge(engine: &Engine, action: &Action, attempt: &Attempt) -> Verdict {
             same_key: attempt.same_key.as_ref(),
             same_subject: attempt.same_subject.as_ref().map(|(record, manifest)| (record, manifest.as_ref())),
             heads: &attempt.heads,
-            now: engine.wire.clock.now(),
+            now,
         },
     )
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::event::{Event, Stamped};
 use crate::exec::claims::Claims;
-use crate::exec::keeper::Keeper;
+use crate::exec::keeper::{Aftermath, Keeper};
 use crate::name::RunId;
 use crate::plan::graph::ActionId;
 use crate::secret::Redactor;
@@ -109,7 +109,7 @@ impl Herald {
         build: impl FnOnce(&mut dyn Store) -> Result<(Commit, Vec<Event>), StoreError> + Send + 'static,
     ) -> Result<Vec<Version>, StoreError> {
         let herald = self.clone();
-        let job = move |store: &mut dyn Store| {
+        let make = move |store: &mut dyn Store| {
             let (mut commit, events) = build(store)?;
             // Lines are taken on the store's thread, so that two transactions cannot write them in the wrong order.
             let earlier = std::mem::take(&mut *herald.waiting());
@@ -122,20 +122,31 @@ impl Herald {
                 (ends.map(|id| (id, claims.ended(id))), claims.take_change())
             };
             commit.leases = commit.leases.or_else(|| (!change.is_empty()).then(|| (herald.run.clone(), change.clone())));
-            let result = blobs.and_then(|()| store.commit(commit));
-            if result.is_err() {
-                let mut claims = herald.claims();
-                claims.put_back(change);
-                ended.into_iter().for_each(|(id, needed)| claims.revive(id, needed));
-            }
-            match &result {
+            let undo = {
+                let herald = herald.clone();
+                move || {
+                    let mut claims = herald.claims();
+                    claims.put_back(change);
+                    ended.into_iter().for_each(|(id, needed)| claims.revive(id, needed));
+                    drop(claims);
+                    // It happened all the same: it goes into the next transaction, in front.
+                    herald.waiting().put_back(earlier);
+                }
+            };
+            let written = match blobs.and_then(|()| store.commit(commit)) {
+                Ok(written) => written,
+                Err(error) => {
+                    undo();
+                    return Err(error);
+                }
+            };
+            let aftermath: Aftermath<Vec<Version>> = Box::new(move |durable| match durable {
                 Ok(_) => told.iter().for_each(|stamped| (herald.listener)(stamped)),
-                // It happened all the same: it goes into the next transaction, in front.
-                Err(_) => herald.waiting().put_back(earlier),
-            }
-            result
+                Err(_) => undo(),
+            });
+            Ok((written, aftermath))
         };
-        self.keeper.call(job).await
+        self.keeper.commit(make).await
     }
 
     /// The run's claims: they change with its transactions.

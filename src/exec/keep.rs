@@ -123,7 +123,7 @@ pub async fn recall(engine: &Arc<Engine>, action: &Action, attempt: &mut Attempt
         };
         Ok((previous, machine))
     };
-    (attempt.previous, attempt.machine) = engine.view.keeper.call(job).await.map_err(ours)?;
+    (attempt.previous, attempt.machine) = engine.view.keeper.look(job).await.map_err(ours)?;
     Ok(())
 }
 

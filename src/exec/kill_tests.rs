@@ -31,7 +31,7 @@ use crate::walks::swift;
 const KILLS: usize = 100;
 
 /// Calls that write: before and after each of them a process may die.
-const WRITES: [&str; 8] = ["commit", "begin_run", "resume_run", "end_run", "lease", "leave", "orphan", "settled"];
+const WRITES: [&str; 9] = ["commit", "release", "begin_run", "resume_run", "end_run", "lease", "leave", "orphan", "settled"];
 
 /// Steps that act each time; those of the loop too.
 const ACTS: [&str; 6] = ["w/one", "w/two", "w/three", "w/each[0]", "w/each[1]", "w/clean"];

@@ -12,6 +12,7 @@ pub mod engine;
 pub mod evaluate;
 pub mod guard;
 pub mod herald;
+pub mod horizon;
 pub mod keep;
 pub mod keeper;
 pub mod lease;
@@ -32,6 +33,8 @@ mod fresh_tests;
 #[cfg(test)]
 mod journal_tests;
 #[cfg(test)]
+mod keeper_tests;
+#[cfg(test)]
 mod keys_tests;
 #[cfg(test)]
 mod kill_tests;
@@ -47,6 +50,8 @@ mod resume_tests;
 mod rig;
 #[cfg(test)]
 mod rig_clock;
+#[cfg(test)]
+mod rig_store;
 #[cfg(test)]
 mod rig_types;
 #[cfg(test)]

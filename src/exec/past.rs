@@ -146,8 +146,24 @@ impl Past {
 /// Journal lines that are read at once.
 const PAGE: usize = 5000;
 
-/// The whole journal of a run.
+/// The whole journal of a run; of one that repeats another with the ends of that one's actions.
 pub fn journal(store: &mut dyn Store, run: &RunId) -> Result<Vec<Stamped>, StoreError> {
+    let mut lines = own_journal(store, run)?;
+    if let Some(of) = repeated(&lines) {
+        let ended = |line: &Stamped| matches!(line.event, Event::ActionFinished { .. });
+        let behind = lines.iter().position(|line| matches!(line.event, Event::RunRepeats { .. })).map_or(0, |at| at + 1);
+        let ends: Vec<Stamped> = own_journal(store, &of)?.into_iter().filter(ended).collect();
+        lines.splice(behind..behind, ends);
+    }
+    Ok(lines)
+}
+
+/// The run that the run of this journal repeats: its records tell what was found.
+pub fn repeated(journal: &[Stamped]) -> Option<RunId> {
+    journal.iter().find_map(|line| if let Event::RunRepeats { of } = &line.event { Some(of.clone()) } else { None })
+}
+
+fn own_journal(store: &mut dyn Store, run: &RunId) -> Result<Vec<Stamped>, StoreError> {
     let mut lines: Vec<Stamped> = Vec::new();
     // Bounded by the journal: each page begins behind the one before.
     loop {

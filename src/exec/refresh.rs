@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 use crate::digest::Digest;
 use crate::exec::act;
 use crate::exec::engine::Engine;
+use crate::exec::horizon::Horizon;
 use crate::exec::view::Held;
 use crate::model::contract::{Credentials, Failure};
 use crate::name::ResourceName;
@@ -23,6 +24,8 @@ use crate::value::Value;
 pub struct Refresher {
     engine: OnceLock<Weak<Engine>>,
     flights: Mutex<BTreeMap<ResourceName, Arc<Flight>>>,
+    /// What was found fresh without running again, and for how long.
+    pub horizon: Horizon,
 }
 
 /// The observations of one resource, one after the other.

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::digest::Digest;
-use crate::event::{Event, RunState, Stamped, Time};
+use crate::event::{Event, RunState, Stamped};
 use crate::exec::drive::{Ran, drive};
 use crate::exec::engine::{Asked, Confirmer, Engine, Planner, Question, Secrets, Settings, Stop};
 use crate::exec::herald::Herald;
@@ -19,6 +19,7 @@ use crate::exec::lease::Leases;
 use crate::exec::past::Past;
 use crate::exec::refresh::Refresher;
 use crate::exec::rig_clock::HandClock;
+use crate::exec::rig_store::RigStore;
 use crate::exec::rig_types;
 use crate::exec::view::View;
 use crate::lang::Project;
@@ -32,9 +33,9 @@ use crate::secret::{Origin, Redactor, Sealer, Secret};
 use crate::source::{Severity, Source};
 use crate::store::Store;
 use crate::store::dir::DirStore;
-use crate::store::lease::{Ask, Change, Request, Standing};
+use crate::store::lease::Change;
 use crate::store::memory::MemoryStore;
-use crate::store::words::{ActionRecord, Cancel, Commit, RunRow, StoreError, Version};
+use crate::store::words::{ActionRecord, Commit, RunRow, StoreError, Version};
 use crate::value::{Map, Value};
 use crate::wire::Wire;
 use crate::wire::scripted::{ScriptedHttp, ScriptedSsh, ScriptedTcp};
@@ -221,7 +222,7 @@ impl Rig {
             Some((root, watch)) => (Box::new(DirStore::open_or_create(root).unwrap()), watch.clone()),
             None => (Box::new(self.store.another()), None),
         };
-        let store = RigStore { inner, broken: self.broken.clone(), watch };
+        let store = RigStore { inner, broken: self.broken.clone(), watch, full: false, gathered: None };
         let keeper = Keeper::start(Box::new(store));
         let redactor = Redactor::new();
         let wire = Wire {
@@ -516,74 +517,4 @@ impl Confirmer for SaysNo {
     fn confirm<'a>(&'a self, _: &'a Question) -> BoxFuture<'a, bool> {
         Box::pin(std::future::ready(false))
     }
-}
-
-/// A store, which a test may break and watch.
-struct RigStore {
-    inner: Box<dyn Store>,
-    broken: Option<Refuses>,
-    watch: Option<Watch>,
-}
-
-impl RigStore {
-    fn told(&self, call: &'static str, written: Option<&[Version]>) {
-        self.watch.iter().for_each(|watch| watch(call, written));
-    }
-}
-
-macro_rules! passed_on {
-    ($($name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
-        impl Store for RigStore {
-            fn id(&self) -> &str {
-                self.inner.id()
-            }
-            fn commit(&mut self, commit: Commit) -> Result<Vec<Version>, StoreError> {
-                if self.broken.as_ref().is_some_and(|broken| broken(&commit)) {
-                    return Err(StoreError::Io { attempt: "write the index".into(), cause: "no space left on device".into() });
-                }
-                self.told("commit", None);
-                let written = self.inner.commit(commit);
-                written.iter().for_each(|versions| self.told("commit", Some(versions)));
-                written
-            }
-            $(fn $name(&mut self, $($argument: $type),*) -> Result<$result, StoreError> {
-                self.told(stringify!($name), None);
-                let answer = self.inner.$name($($argument),*);
-                self.told(stringify!($name), Some(&[]));
-                answer
-            })*
-        }
-    };
-}
-
-passed_on! {
-    put_blob(bytes: &[u8]) -> Digest;
-    blob(digest: &Digest) -> Option<Vec<u8>>;
-    head(name: &ResourceName) -> Option<Version>;
-    heads(pattern: Option<&crate::name::ResourcePattern>) -> Vec<Version>;
-    version(digest: &Digest) -> Option<Version>;
-    chain(name: &ResourceName, before: Option<u64>, limit: usize) -> Vec<Version>;
-    version_at(name: &ResourceName, time: Time) -> Option<Version>;
-    sealed(digest: &Digest) -> Option<Vec<u8>>;
-    record_by_key(key: &Digest) -> Option<ActionRecord>;
-    record_by_subject(subject: &str) -> Option<ActionRecord>;
-    records(run: &RunId) -> Vec<ActionRecord>;
-    begin_run(row: RunRow) -> ();
-    end_run(run: &RunId) -> ();
-    resume_run(run: &RunId) -> bool;
-    ask_cancel(run: &RunId, ask: &Cancel) -> bool;
-    cancel_asked(run: &RunId) -> Option<Cancel>;
-    runs(limit: usize) -> Vec<RunRow>;
-    find_runs(part: &str) -> Vec<RunRow>;
-    journal(run: &RunId, from: u64, limit: usize) -> Vec<Stamped>;
-    lease(ask: &Ask) -> Standing;
-    leave(run: &RunId) -> ();
-    settled(heir: &RunId, dead: &RunId) -> ();
-    orphan(run: &RunId) -> ();
-    requests() -> Vec<Request>;
-    heard(row: &crate::store::words::AuditRow) -> bool;
-    answered(row: &crate::store::words::AuditRow) -> ();
-    audit(open: bool, limit: usize) -> Vec<crate::store::words::AuditRow>;
-    pin(identity: &str) -> Option<String>;
-    set_pin(identity: &str, key: Option<&str>) -> ();
 }

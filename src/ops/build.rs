@@ -21,6 +21,7 @@ use crate::ops::front::Front;
 use crate::ops::history::trouble;
 use crate::ops::planner::{ProjectPlanner, find};
 use crate::ops::recipe::{self, Kept};
+use crate::ops::repeat::{self, Deciding, Found};
 use crate::ops::resume::{self, Resuming};
 use crate::ops::site::Site;
 use crate::ops::stopping;
@@ -82,7 +83,7 @@ pub(super) struct Planned {
 /// How a run comes into the store.
 pub(super) enum Beginning {
     /// With a row of its own.
-    New(Box<(RunRow, Kept)>),
+    New(Box<New>),
     /// Its row is there.
     Again {
         /// So many lines its journal had when its past was read.
@@ -92,6 +93,22 @@ pub(super) enum Beginning {
         /// Told first.
         told: Event,
     },
+}
+
+/// A run with a row of its own.
+pub(super) struct New {
+    row: RunRow,
+    kept: Kept,
+    deciding: Option<Deciding>,
+}
+
+impl Beginning {
+    /// The row and what decided the run, where its like may be repeated.
+    fn repeatable(&mut self, graph: &Graph) -> Option<(RunRow, Deciding)> {
+        let Self::New(new) = self else { return None };
+        let deciding = new.deciding.take()?;
+        repeat::repeatable(graph).then(|| (new.row.clone(), deciding))
+    }
 }
 
 /// Compiles targets under the profile of `site`. Pure but for reading the project's files.
@@ -117,7 +134,17 @@ fn compile_sources(
 pub async fn build(front: &Front, request: Request) -> Result<Report, Vec<Diagnostic>> {
     let site = Site::find(front)?;
     let (opened, planned) = match &request.resume {
-        None => plan_new(front, &site, &request).await?,
+        None => {
+            let sources = project::sources(&site)?;
+            let mut opened = world::open_if_there(&site, front);
+            let deciding = opened.as_mut().and_then(|opened| repeat::deciding(front, &request, &sources, opened).ok());
+            if let (Some(opened), Some(deciding)) = (&mut opened, &deciding)
+                && let Some(memo) = repeat::known(&mut *opened.store, deciding)
+            {
+                return repeat::play(front, &request, &mut *opened.store, memo).map_err(|e| trouble(&e));
+            }
+            plan_new(front, &site, &request, Given { sources, opened, deciding }).await?
+        }
         Some(resuming) => {
             let mut opened = world::open_with_key(&site, front).map_err(|d| vec![d])?;
             let planned = resume::plan(front, &site, (resuming, &*request.confirmer), &mut opened).await?;
@@ -130,7 +157,8 @@ pub async fn build(front: &Front, request: Request) -> Result<Report, Vec<Diagno
     let wire = world::wire(&site, front, &keeper).map_err(|d| vec![d])?;
     let vaults = secrets::vaults(&site, front, &opened.key).map_err(|d| vec![d])?;
     let secrets = secrets::RunSecrets::new(vaults, redactor.clone());
-    let Planned { planner, graph, who, beginning } = planned;
+    let Planned { planner, graph, who, mut beginning } = planned;
+    let repeatable = beginning.repeatable(&graph);
     let run = who.run.clone();
     let herald = Herald::new(run.clone(), keeper.clone(), Arc::clone(&wire.clock), redactor.clone(), Arc::clone(&request.listener));
     let started = begin(&keeper, &who, &graph, beginning).await?;
@@ -156,17 +184,25 @@ pub async fn build(front: &Front, request: Request) -> Result<Report, Vec<Diagno
     drop(stops);
     // What was cancelled ends on its host before the leases do.
     engine.wire.ssh.settle().await;
-    finish(&engine, &ran).await.map_err(|e| trouble(&e))?;
+    finish(&engine, &ran, repeatable).await.map_err(|e| trouble(&e))?;
     Ok(Report { run, ran })
 }
 
+/// What is known before the targets are compiled.
+struct Given {
+    sources: Sources,
+    /// The store, if there was one.
+    opened: Option<Opened>,
+    deciding: Option<Deciding>,
+}
+
 /// Compiles the targets, makes the machines ready and the store.
-async fn plan_new(front: &Front, site: &Site, request: &Request) -> Result<(Opened, Planned), Vec<Diagnostic>> {
-    let sources = project::sources(site)?;
+async fn plan_new(front: &Front, site: &Site, request: &Request, given: Given) -> Result<(Opened, Planned), Vec<Diagnostic>> {
+    let Given { sources, opened, deciding } = given;
     let (planner, graph, inputs) = compile_sources(site, &sources, &request.targets, &request.inputs)?;
     answerable(&graph, &Past::default(), &*request.confirmer)?;
     ready::make_ready(site, front).await.map_err(|d| vec![d])?;
-    let mut opened = world::open_or_create(site, front).map_err(|d| vec![d])?;
+    let mut opened = opened.map_or_else(|| world::open_or_create(site, front), Ok).map_err(|d| vec![d])?;
     let kept = recipe::keep(&sources, front.profile.as_deref(), (&graph, &inputs), (&mut *opened.store, &*opened.key));
     let kept = kept.map_err(|e| trouble(&e))?;
     let run = RunId::from_uuid(uuid::Uuid::now_v7());
@@ -182,7 +218,7 @@ async fn plan_new(front: &Front, site: &Site, request: &Request) -> Result<(Open
         graph: Digest::of(&kept.blob),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    Ok((opened, Planned { planner, graph, who, beginning: Beginning::New(Box::new((row, kept))) }))
+    Ok((opened, Planned { planner, graph, who, beginning: Beginning::New(Box::new(New { row, kept, deciding })) }))
 }
 
 /// A question that nobody will be there to answer is refused before anything is done: a workflow that stops a machine and may not delete it then
@@ -241,7 +277,7 @@ async fn begin(keeper: &Keeper, who: &Asked, graph: &Graph, beginning: Beginning
     }
 }
 
-fn begin_new(store: &mut dyn Store, (row, kept): (RunRow, Kept)) -> Result<(), StoreError> {
+fn begin_new(store: &mut dyn Store, New { row, kept, .. }: New) -> Result<(), StoreError> {
     if !kept.sealed.is_empty() {
         store.commit(Commit { sealed: kept.sealed, ..Commit::default() })?;
     }
@@ -249,19 +285,28 @@ fn begin_new(store: &mut dyn Store, (row, kept): (RunRow, Kept)) -> Result<(), S
     store.begin_run(row)
 }
 
-/// The last transaction of a run, and the end of its lock.
-async fn finish(engine: &Arc<Engine>, ran: &Ran) -> Result<(), StoreError> {
+/// How many actions ended how, by the name of the ending.
+pub(super) fn summary(ran: &Ran) -> Value {
     let counts = [Ending::Done, Ending::Unchanged, Ending::Fresh, Ending::Skipped, Ending::Failed, Ending::Cancelled];
     let count = |ending: &Ending| {
         let name = format!("{ending:?}").to_lowercase();
         (name, Value::Int(i64::try_from(ran.count(*ending)).unwrap_or(i64::MAX)))
     };
+    Value::Map(counts.iter().map(count).collect())
+}
+
+/// The last transaction of a run, and the end of its lock; between them what is left for its like.
+async fn finish(engine: &Arc<Engine>, ran: &Ran, repeatable: Option<(RunRow, Deciding)>) -> Result<(), StoreError> {
     let run = engine.who.run.clone();
-    let summary = Value::Map(counts.iter().map(count).collect());
-    engine.herald.tell(Event::RunFinished { run: run.clone(), state: ran.state, summary });
+    engine.herald.tell(Event::RunFinished { run: run.clone(), state: ran.state, summary: summary(ran) });
     let state = Some((run.clone(), ran.state, Some(engine.wire.clock.now())));
     let leases = Some((run.clone(), Change { all: true, ..Change::default() }));
     engine.herald.commit(move |_| Ok(Commit { state, leases, ..Commit::default() })).await?;
+    if let Some((row, deciding)) = repeatable {
+        let horizon = engine.refresher.horizon.take();
+        // Should it fail, the next run works everything out.
+        let _ = engine.view.keeper.call_blocking(|store| repeat::remember(store, &deciding, Found { row: &row, ran, horizon }));
+    }
     engine.view.keeper.call(move |store| store.end_run(&run)).await
 }
 

@@ -22,6 +22,7 @@ pub mod project;
 pub mod query;
 pub mod ready;
 pub mod recipe;
+pub mod repeat;
 pub mod resume;
 pub mod rotate;
 pub mod runs;

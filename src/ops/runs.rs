@@ -1,10 +1,12 @@
 //! Runs: what was asked for, by whom, and what became of each action.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::event::{Ending, Event, RunState, Stamped, Time};
+use crate::exec::past;
 use crate::name::{Actor, RunId};
 use crate::ops::history::trouble;
 use crate::source::{Diagnostic, Fault, Severity};
@@ -17,6 +19,9 @@ pub struct RunStory {
     /// The run.
     #[serde(flatten)]
     pub row: RunRow,
+    /// The run whose actions these are, when this one had nothing to work out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<RunId>,
     /// Its actions in the order they ended; those that began nothing too.
     pub actions: Vec<ActionStory>,
     /// Actions that began and have no end in the journal: they run now, or ran when the run's process died.
@@ -98,9 +103,6 @@ fn resumed(line: &Stamped) -> Option<Resumed> {
     Some(Resumed { at: line.at, actor: actor.clone() })
 }
 
-/// How many journal lines `pmx run` reads: more than any run of a thousand actions writes.
-const JOURNAL: usize = 10_000;
-
 /// How many runs are looked at for one that is in progress: one that began before so many others would have been seen by its author.
 const RECENT: usize = 1000;
 
@@ -134,26 +136,26 @@ pub fn find(store: &mut dyn Store, part: &str) -> Result<RunRow, Vec<Diagnostic>
 /// The whole story of a run.
 pub fn story(store: &mut dyn Store, part: &str) -> Result<RunStory, Vec<Diagnostic>> {
     let row = find(store, part)?;
-    let mut actions: Vec<ActionStory> = Vec::new();
+    let journal = past::journal(store, &row.id).map_err(|e| trouble(&e))?;
+    let repeats = past::repeated(&journal);
+    let records = store.records(repeats.as_ref().unwrap_or(&row.id)).map_err(|e| trouble(&e))?;
     // A run that was resumed may have several ends of one step: the last one counts.
-    let last = |actions: &mut Vec<ActionStory>, action: ActionStory| {
-        actions.retain(|known| known.step != action.step);
-        actions.push(action);
-    };
-    store.records(&row.id).map_err(|e| trouble(&e))?.into_iter().for_each(|record| last(&mut actions, ActionStory::from(record)));
-    let journal = store.journal(&row.id, 0, JOURNAL).map_err(|e| trouble(&e))?;
-    for told in journal.iter().filter_map(ended) {
-        match actions.iter().position(|action| action.step == told.step) {
+    let numbered = records.into_iter().map(ActionStory::from).enumerate();
+    let mut last: BTreeMap<String, (usize, ActionStory)> = numbered.map(|(at, action)| (action.step.clone(), (at, action))).collect();
+    for (at, told) in journal.iter().filter_map(ended).enumerate() {
+        match last.get_mut(&told.step) {
             // The journal has the sentence that was shown, such as why something is fresh.
-            Some(at) if actions[at].ending == told.ending => actions[at].summary = told.summary,
-            Some(at) if actions[at].ended > told.ended => {}
-            _ => last(&mut actions, told),
+            Some((_, known)) if known.ending == told.ending => known.summary = told.summary,
+            Some((_, known)) if known.ended > told.ended => {}
+            _ => drop(last.insert(told.step.clone(), (usize::MAX / 2 + at, told))),
         }
     }
-    actions.sort_by_key(|action| action.ended);
+    let mut actions: Vec<(usize, ActionStory)> = last.into_values().collect();
+    actions.sort_by_key(|(at, action)| (action.ended, *at));
+    let actions: Vec<ActionStory> = actions.into_iter().map(|(_, action)| action).collect();
     let unfinished = unfinished(&journal);
     let resumed = journal.iter().filter_map(resumed).collect();
-    Ok(RunStory { row, actions, unfinished, resumed, journal })
+    Ok(RunStory { row, repeats, actions, unfinished, resumed, journal })
 }
 
 /// An action as the journal tells its end: what was skipped, or failed before its method was called, has no record.
@@ -195,10 +197,14 @@ pub fn unfinished(journal: &[Stamped]) -> Vec<Unfinished> {
     open
 }
 
+/// A run that repeats another says so in one of so many first lines.
+const FIRST: usize = 8;
+
 /// The log of one step of a run.
 pub fn step_log(store: &mut dyn Store, part: &str, step: &str) -> Result<String, Vec<Diagnostic>> {
     let row = find(store, part)?;
-    let records = store.records(&row.id).map_err(|e| trouble(&e))?;
+    let repeats = past::repeated(&store.journal(&row.id, 0, FIRST).map_err(|e| trouble(&e))?);
+    let records = store.records(repeats.as_ref().unwrap_or(&row.id)).map_err(|e| trouble(&e))?;
     let fits = |record: &&ActionRecord| record.made.step == step || record.made.step.rsplit('/').next() == Some(step);
     let Some(record) = records.iter().find(fits) else {
         let steps: Vec<&str> = records.iter().map(|record| record.made.step.as_str()).collect();

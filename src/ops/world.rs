@@ -37,6 +37,13 @@ pub fn open_or_create(site: &Site, front: &Front) -> Result<Opened, Diagnostic> 
     Ok(Opened { store: Box::new(store), key })
 }
 
+/// The store of the project with its key, if both are there and sound.
+pub fn open_if_there(site: &Site, front: &Front) -> Option<Opened> {
+    let store = DirStore::open_durable(&site.store_dir()).ok()??;
+    let key = key(site, front, store.id()).ok()?;
+    Some(Opened { store: Box::new(store), key })
+}
+
 /// The store of the project, if there is one. Its key stays unread: commands that only show do not need it.
 pub fn open(site: &Site) -> Result<Option<Box<dyn Store>>, Diagnostic> {
     let store = DirStore::open(&site.store_dir()).map_err(|error| told(&error))?;

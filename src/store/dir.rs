@@ -49,6 +49,8 @@ pub struct DirStore {
     written: Vec<Digest>,
     /// The last look at the queue.
     watch: Option<Watch>,
+    /// Whether commits are being gathered: blobs then wait for the end of it.
+    gathers: bool,
 }
 
 impl DirStore {
@@ -82,6 +84,7 @@ impl DirStore {
             pending_bytes: 0,
             written: Vec::new(),
             watch: None,
+            gathers: false,
         }))
     }
 
@@ -90,11 +93,24 @@ impl DirStore {
         Self::open_or_create_on(Arc::new(Disk), root)
     }
 
-    /// The same on some file system.
-    pub(super) fn open_or_create_on(files: Arc<dyn Files>, root: &Path) -> Result<Self, StoreError> {
-        if let Some(store) = Self::open_on(Arc::clone(&files), root)? {
+    /// The same as [`DirStore::open`] for whoever is going to write.
+    pub fn open_durable(root: &Path) -> Result<Option<Self>, StoreError> {
+        let files: Arc<dyn Files> = Arc::new(Disk);
+        Self::open_durable_on(&files, root)
+    }
+
+    fn open_durable_on(files: &Arc<dyn Files>, root: &Path) -> Result<Option<Self>, StoreError> {
+        let opened = Self::open_on(Arc::clone(files), root)?;
+        if opened.is_some() {
             // Whoever made it may have died before its FORMAT was durable, or may be at it.
             files.sync_directory(root).map_err(|e| io(format!("open the store {}", root.display()), &e))?;
+        }
+        Ok(opened)
+    }
+
+    /// The same on some file system.
+    pub(super) fn open_or_create_on(files: Arc<dyn Files>, root: &Path) -> Result<Self, StoreError> {
+        if let Some(store) = Self::open_durable_on(&files, root)? {
             return Ok(store);
         }
         let made = create(&*files, root);
@@ -127,17 +143,24 @@ impl DirStore {
 
     /// One transaction of the waiting small blobs and `work`.
     fn write<T>(&mut self, work: impl FnOnce(super::schema::Rows<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.watch = None;
+        if self.gathers {
+            return self.index.write(work);
+        }
         let (pending, written) = (&self.pending, &self.written);
         let result = self.index.write(|rows| {
-            pending.iter().try_for_each(|(digest, bytes)| rows.keep_blob(digest, bytes))?;
-            written.iter().try_for_each(|digest| rows.unmark_dropped(digest))?;
+            keep_waiting(rows, pending, written)?;
             work(rows)
         })?;
+        self.nothing_waits();
+        Ok(result)
+    }
+
+    /// What waited is in the index now.
+    fn nothing_waits(&mut self) {
         self.pending.clear();
         self.written.clear();
         self.pending_bytes = 0;
-        self.watch = None;
-        Ok(result)
     }
 
     /// Rows that say `running` while nobody holds their lock are told as interrupted.
@@ -154,6 +177,12 @@ impl DirStore {
         };
         rows.into_iter().map(told).collect()
     }
+}
+
+/// Writes what waits for a transaction.
+fn keep_waiting(rows: super::schema::Rows<'_>, pending: &BTreeMap<Digest, Vec<u8>>, written: &[Digest]) -> Result<(), StoreError> {
+    pending.iter().try_for_each(|(digest, bytes)| rows.keep_blob(digest, bytes))?;
+    written.iter().try_for_each(|digest| rows.unmark_dropped(digest))
 }
 
 impl Drop for DirStore {
@@ -200,7 +229,7 @@ impl Store for DirStore {
 
     fn put_blob(&mut self, bytes: &[u8]) -> Result<Digest, StoreError> {
         let digest = self.stage(bytes)?;
-        if self.pending_bytes > PENDING {
+        if self.pending_bytes > PENDING && !self.gathers {
             self.write(|_| Ok(()))?;
         }
         Ok(digest)
@@ -268,6 +297,25 @@ impl Store for DirStore {
         })
     }
 
+    fn gather(&mut self) -> Result<(), StoreError> {
+        self.index.open_transaction()?;
+        self.gathers = true;
+        Ok(())
+    }
+
+    fn release(&mut self) -> Result<(), StoreError> {
+        self.gathers = false;
+        let (pending, written) = (&self.pending, &self.written);
+        // The blobs go last, but into the same transaction as the rows that name them.
+        let kept = self.index.write(|rows| keep_waiting(rows, pending, written));
+        if kept.is_err() {
+            self.index.abandon_transaction();
+        }
+        kept.and_then(|()| self.index.close_transaction())?;
+        self.nothing_waits();
+        Ok(())
+    }
+
     fn record_by_key(&mut self, key: &Digest) -> Result<Option<ActionRecord>, StoreError> {
         self.index.rows().record_by_key(key)
     }
@@ -278,6 +326,18 @@ impl Store for DirStore {
 
     fn records(&mut self, run: &RunId) -> Result<Vec<ActionRecord>, StoreError> {
         self.index.rows().records(run)
+    }
+
+    fn newest_record(&mut self) -> Result<u64, StoreError> {
+        self.index.rows().newest_record()
+    }
+
+    fn repeat(&mut self, key: &Digest) -> Result<Option<String>, StoreError> {
+        self.index.rows().repeat(key)
+    }
+
+    fn keep_repeat(&mut self, key: &Digest, body: &str) -> Result<(), StoreError> {
+        self.write(|rows| rows.keep_repeat(key, body))
     }
 
     fn begin_run(&mut self, row: RunRow) -> Result<(), StoreError> {
@@ -395,7 +455,7 @@ impl Store for DirStore {
 
     fn drop_blobs(&mut self, blobs: &[Digest]) -> Result<u64, StoreError> {
         // Whatever waits is written first: it may be among those to be dropped.
-        self.write(|_| Ok(()))?;
+        self.write(|rows| rows.forget_repeats())?;
         let _sweeping = self.locks.sweep("drop blobs")?;
         let small =
             self.write(|rows| blobs.iter().try_fold(0, |count, digest| rows.drop_blob(digest).map(|removed| count + u64::from(removed))))?;
@@ -411,7 +471,7 @@ impl Store for DirStore {
         self.write(|_| Ok(()))?;
         let _alone = self.locks.sweep("seal the secrets anew")?;
         self.index.rows().overwrite_what_goes()?;
-        let changed = self.write(|rows| rows.reseal(seal))?;
+        let changed = self.write(|rows| rows.forget_repeats().and_then(|()| rows.reseal(seal)))?;
         if changed > 0 {
             self.index.rows().fold_log()?;
         }

@@ -327,3 +327,47 @@ fn two_processes_write_one_chain() {
         verify(&mut store).into_iter().filter(|damage| !damage.hurts.iter().all(|hurt| graphs.contains(hurt))).collect();
     assert_eq!(damages, []);
 }
+
+#[test]
+fn what_is_gathered_is_there_only_when_it_is_released() {
+    let (_directory, root) = fresh();
+    let mut store = DirStore::open_or_create(&root).unwrap();
+    let seen = |count: usize| assert_eq!(open(&root).names().unwrap().len(), count);
+    store.gather().unwrap();
+    let blob = store.put_blob(b"small").unwrap();
+    append(&mut store, "fleet/vm/a", b"1", 1);
+    // One that loses its race takes nothing of the others along.
+    let lost = new_version("fleet/vm/a", b"2", Some(blob), 2);
+    let lost = Commit { versions: vec![new_version("fleet/vm/lost", b"1", None, 2), lost], ..Commit::default() };
+    assert!(matches!(store.commit(lost), Err(StoreError::HeadMoved { .. })));
+    append(&mut store, "fleet/vm/b", b"1", 1);
+    assert_eq!(store.names().unwrap().len(), 2, "its own handle sees it");
+    seen(0);
+    store.release().unwrap();
+    seen(2);
+    assert_eq!(open(&root).blob(&blob).unwrap().as_deref(), Some(&b"small"[..]));
+    // The next commit is one by itself again.
+    append(&mut store, "fleet/vm/c", b"1", 1);
+    seen(3);
+    store.gather().unwrap();
+    append(&mut store, "fleet/vm/d", b"1", 1);
+    drop(store);
+    seen(3);
+    assert!(verify(&mut open(&root)).is_empty());
+}
+
+#[test]
+fn a_repeat_is_kept_until_something_is_taken_out() {
+    let (_directory, root) = fresh();
+    let mut store = DirStore::open_or_create(&root).unwrap();
+    let key = |number: u8| Digest::of(&[number]);
+    assert_eq!((store.repeat(&key(0)).unwrap(), store.newest_record().unwrap()), (None, 0));
+    store.keep_repeat(&key(0), "first").unwrap();
+    store.keep_repeat(&key(0), "second").unwrap();
+    assert_eq!(open(&root).repeat(&key(0)).unwrap().as_deref(), Some("second"));
+    (1..=16).for_each(|number| store.keep_repeat(&key(number), "more").unwrap());
+    assert_eq!(store.repeat(&key(0)).unwrap(), None, "the oldest go");
+    assert!(store.repeat(&key(1)).unwrap().is_some());
+    store.drop_blobs(&[]).unwrap();
+    assert_eq!(store.repeat(&key(1)).unwrap(), None);
+}

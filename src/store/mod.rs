@@ -17,6 +17,7 @@ mod lease_rows;
 mod ledger;
 pub mod memory;
 mod queue;
+mod repeats;
 mod run_lock;
 mod schema;
 mod sums;
@@ -82,12 +83,33 @@ pub trait Store: Send {
     /// synced when this returns. Returns the versions as stored, in the order given. Journal and state need a run that was begun.
     fn commit(&mut self, commit: Commit) -> Result<Vec<Version>, StoreError>;
 
+    /// From now on to [`Store::release`] every commit is all or nothing as ever, and seen by this handle, but durable and seen by others only then: many
+    /// share one wait for the disk. A store that cannot gather syncs each by itself.
+    fn gather(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+    /// Ends what `gather` began: all the commits since are durable, or, after an error, none of them ever was.
+    fn release(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// The newest successful record (see [`ActionRecord::succeeded`]) with this action key.
     fn record_by_key(&mut self, key: &Digest) -> Result<Option<ActionRecord>, StoreError>;
     /// The newest record with this subject (call and what it acts on), whatever its key: to say what differs.
     fn record_by_subject(&mut self, subject: &str) -> Result<Option<ActionRecord>, StoreError>;
     /// The records of a run in the order they were stored.
     fn records(&mut self, run: &RunId) -> Result<Vec<ActionRecord>, StoreError>;
+
+    /// The number of the newest record, 0 without one; each record has a higher number than those before it.
+    fn newest_record(&mut self) -> Result<u64, StoreError>;
+    /// What a run that had nothing to do left under `key` for those that would find the same. Only a hint: a store may have lost it, or keep none.
+    fn repeat(&mut self, _key: &Digest) -> Result<Option<String>, StoreError> {
+        Ok(None)
+    }
+    /// Leaves `body` under `key`, in place of what was there. Synced. Gone when blobs are dropped or secrets sealed anew.
+    fn keep_repeat(&mut self, _key: &Digest, _body: &str) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Writes the first row of a run and takes its lock file; the lock is held until `end_run` or the death of the process.
     fn begin_run(&mut self, row: RunRow) -> Result<(), StoreError>;

@@ -64,6 +64,11 @@ pub(super) const AUDIT: &str = "CREATE TABLE IF NOT EXISTS audit (
     number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, settled INTEGER NOT NULL, body TEXT NOT NULL, sum BLOB NOT NULL
 ) STRICT";
 
+/// What runs with nothing to do left. Made with the first row, likewise.
+pub(super) const REPEATS: &str = "CREATE TABLE IF NOT EXISTS repeats (
+    number INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, body TEXT NOT NULL, sum BLOB NOT NULL
+) STRICT";
+
 /// The open index of a store.
 pub(super) struct Index {
     /// The connection; its statements are cached.
@@ -121,15 +126,43 @@ impl Index {
         Rows { db: &self.db, path: &self.path }
     }
 
-    /// Runs `work` in one synced transaction: all of it or nothing.
+    /// Runs `work` in one synced transaction: all of it or nothing. Inside one that was opened by [`Index::open_transaction`] it is a part of that.
     pub fn write<T>(&mut self, work: impl FnOnce(Rows<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let told = |e: &rusqlite::Error| refused(&self.path, "write a transaction", e);
+        if !self.db.is_autocommit() {
+            let part = self.db.savepoint().map_err(|e| told(&e))?;
+            let result = work(Rows { db: &part, path: &self.path })?;
+            part.commit().map_err(|e| told(&e))?;
+            return Ok(result);
+        }
         // Immediate: a transaction that began as a reader could not become a writer behind another one's back.
         let behavior = rusqlite::TransactionBehavior::Immediate;
         let transaction = rusqlite::Transaction::new(&mut self.db, behavior).map_err(|e| told(&e))?;
         let result = work(Rows { db: &transaction, path: &self.path })?;
         transaction.commit().map_err(|e| told(&e))?;
         Ok(result)
+    }
+
+    /// Opens a transaction that the next writes are parts of, until [`Index::close_transaction`].
+    pub fn open_transaction(&mut self) -> Result<(), StoreError> {
+        self.rows().ask(|| "begin a transaction".to_owned(), |db| db.execute_batch("BEGIN IMMEDIATE"))
+    }
+
+    /// Syncs it; after an error nothing of it is left.
+    pub fn close_transaction(&mut self) -> Result<(), StoreError> {
+        let closed = self.rows().ask(|| "write a transaction".to_owned(), |db| db.execute_batch("COMMIT"));
+        if closed.is_err() {
+            self.abandon_transaction();
+        }
+        closed
+    }
+
+    /// Takes back all of an open transaction.
+    pub fn abandon_transaction(&mut self) {
+        // Some failures have done so by themselves; then there is nothing to take back.
+        if !self.db.is_autocommit() {
+            let _ = self.db.execute_batch("ROLLBACK");
+        }
     }
 }
 

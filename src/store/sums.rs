@@ -63,8 +63,11 @@ impl Rows<'_> {
     /// Every row that is not what its sum says.
     pub fn damaged_rows(&self) -> Result<Vec<Damage>, StoreError> {
         let mut damages = Vec::new();
+        let repeats = Summed { table: "repeats", columns: "key, body", row: "'repeat ' || lower(hex(key))" };
         let audit = Summed { table: "audit", columns: "id, settled, body", row: "'what was asked as ' || id" };
-        for Summed { table, columns, row } in SUMMED.iter().chain(self.has_audit()?.then_some(&audit)) {
+        for Summed { table, columns, row } in
+            SUMMED.iter().chain(self.has_audit()?.then_some(&audit)).chain(self.has_repeats()?.then_some(&repeats))
+        {
             let sql = format!("SELECT {row} FROM {table} WHERE sum IS NOT pmx_sum({columns}) LIMIT {NAMED}");
             let named: Vec<String> = self.ask(
                 || format!("check the rows of {table}"),

@@ -29,6 +29,7 @@ mod races;
 mod real;
 mod real_smoke;
 mod real_types;
+mod repeats;
 mod resume;
 #[expect(dead_code, reason = "the bot's tests share it, and start programs of their own in it")]
 mod sandbox;

@@ -1,12 +1,17 @@
-//! The floor of commands over SSH: the same library without anything of pmx, one connection per host, four commands at once on each.
+//! Floors: the libraries that pmx stands on, without anything of pmx. Commands over SSH on one connection per host, four at once on each; requests to one
+//! node, so many at once.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
+use reqwest::header::AUTHORIZATION;
 use russh::ChannelMsg;
 use russh::client::{Config, Handle, Handler};
 use russh::keys::{PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use tokio::task::JoinSet;
 
 use crate::harness::clocked;
@@ -68,4 +73,27 @@ async fn command(handle: &Handle<Anybody>) {
         }
     }
     assert_eq!(status, Some(0), "`true` succeeds");
+}
+
+/// How long it takes to read all of these paths of a node, so many at once.
+pub fn requests(port: u16, certificate: &str, paths: &[String], at_once: usize) -> Duration {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(certificate.as_bytes()).expect("it is PEM")).expect("it is a certificate");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("ring knows them");
+    let tls = tls.with_root_certificates(roots).with_no_client_auth();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
+    clocked(|| {
+        let client =
+            reqwest::Client::builder().tls_backend_preconfigured(tls).http1_only().tcp_nodelay(true).build().expect("a client can be made");
+        let read = |path: &String| {
+            let request =
+                client.get(format!("https://127.0.0.1:{port}/api2/json{path}")).header(AUTHORIZATION, "PVEAPIToken=root@pam!pmx=bench");
+            async move {
+                let answer = request.send().await.expect("the node answers");
+                assert!(answer.status().is_success() && !answer.bytes().await.expect("the answer is whole").is_empty());
+            }
+        };
+        runtime.block_on(stream::iter(paths.iter().map(read)).buffer_unordered(at_once).collect::<Vec<()>>());
+    })
 }

@@ -95,6 +95,11 @@ impl Pve {
         Self { port, certificate: made.cert.pem(), shared }
     }
 
+    /// Every path that can be read.
+    pub fn paths(&self) -> impl Iterator<Item = &String> {
+        self.shared.answers.keys()
+    }
+
     /// What is asked while `work` is done.
     pub fn asked(&self, work: impl FnOnce()) -> Asked {
         self.shared.requests.store(0, Ordering::SeqCst);

@@ -39,6 +39,7 @@ impl Sshd {
         let at = |name: &str| dir.path().join(name);
         std::fs::create_dir_all("/run/sshd").expect("root may make /run/sshd");
         std::fs::create_dir_all(at("home/.ssh")).expect("a folder can be made");
+        std::fs::create_dir_all(at("there-home")).expect("a folder can be made");
         std::fs::create_dir_all(at("project/definitions")).expect("a folder can be made");
         std::fs::create_dir_all(at("project/workflows")).expect("a folder can be made");
         std::fs::write(at("project/Pmxfile.toml"), "[project]\nname = \"bench\"\n").expect("a file can be written");
@@ -59,9 +60,11 @@ impl Sshd {
         let listen: String = addresses.iter().map(|address| format!("ListenAddress {address}:{port}\n")).collect();
         let config = format!(
             "{listen}HostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\nUsePAM no\nMaxStartups 200\n\
-             PasswordAuthentication no\nPermitRootLogin yes\nSubsystem sftp /usr/lib/openssh/sftp-server\n",
+             PasswordAuthentication no\nPermitRootLogin yes\nSubsystem sftp /usr/lib/openssh/sftp-server\nSetEnv HOME={}\n",
             self.at("host").display(),
             self.at("home/.ssh/id_ed25519.pub").display(),
+            // An empty one: the machine's own startup files would be measured with each command.
+            self.at("there-home").display(),
         );
         let file = self.at(&format!("sshd_config-{number}"));
         std::fs::write(&file, config).expect("a file can be written");

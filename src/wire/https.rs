@@ -26,8 +26,9 @@ use crate::wire::{names, percent, tls};
 #[path = "https_tests.rs"]
 mod tests;
 
-/// Requests in flight per host. pvedaemon and pveproxy have three workers each: a fourth request only waits there instead of here.
-pub const IN_FLIGHT: usize = 3;
+/// Requests in flight per host. pvedaemon and pveproxy have three workers each; one request more waits there, so that no worker is idle while an answer
+/// travels here and the next request there. Any further one would only wait there instead of here.
+pub const IN_FLIGHT: usize = 4;
 
 /// pveproxy closes an idle connection after 5.0 s; below 4 s there is no race with it.
 const IDLE: Duration = Duration::from_millis(3_500);

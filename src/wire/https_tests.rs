@@ -297,7 +297,7 @@ async fn malformed_requests_are_named_without_their_secrets() {
 }
 
 #[tokio::test]
-async fn three_requests_per_host_are_in_flight() {
+async fn so_many_requests_per_host_are_in_flight_and_no_more() {
     let server = serve(vec![Act::Slow(50); 12], 5_000).await;
     let client = server.client();
     let all = futures_util::future::join_all((0..12).map(|_| client.send(server.request(Method::Get, "/")))).await;

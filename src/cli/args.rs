@@ -4,6 +4,22 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::event::Time;
+
+/// What an expression of `pmx query` may name, with examples.
+const QUERY_HELP: &str = r#"model.<definition>.resource.<spec>["name"] is the newest version of a resource: its .attributes,
+.version (a number), .at (a time) and .run. Without ["name"] it is a map of all there are, whose
+names filter(n, …), map(n, …), all(n, …) and exists(n, …) go over; has(…) and .? ask whether
+something is there. Secrets stay closed: what touches one is [secret].
+
+Examples:
+  pmx query 'model.fleet.resource.vm["calamity"].attributes.status'
+  pmx query 'size(model.fleet.resource.vm)'
+  pmx query 'model.fleet.resource.vm.filter(n,
+               model.fleet.resource.vm[n].attributes.status == "running")'
+  pmx query 'model.fleet.resource.vm.map(n,
+               [n, model.fleet.resource.vm[n].attributes.?ip.orValue(null)])' --json"#;
+
 /// A build system whose rules act on a fleet of virtual machines.
 #[derive(Debug, Parser)]
 #[command(name = "pmx", version, about, long_about = None, max_term_width = 100, disable_help_subcommand = true)]
@@ -62,6 +78,9 @@ pub enum Command {
     Diff(DiffArgs),
     /// List resources with their newest version.
     Ls(LsArgs),
+    /// Evaluate one CEL expression over the newest versions in the store, and print the value; contact nothing and change nothing.
+    #[command(after_help = QUERY_HELP)]
+    Query(QueryArgs),
     /// List runs, newest first.
     Runs(RunsArgs),
     /// Show one run.
@@ -196,6 +215,17 @@ pub struct DiffArgs {
 pub struct LsArgs {
     /// Only names that begin so: `fleet/vm`.
     pub prefix: Option<String>,
+}
+
+/// `pmx query`.
+#[derive(Debug, Args)]
+pub struct QueryArgs {
+    /// The expression, as in `${{ … }}`: `model.fleet.resource.vm["calamity"].attributes.status`.
+    #[arg(value_name = "CEL")]
+    pub cel: String,
+    /// Answer from what was known then: `2026-11-23T14:02:00Z`.
+    #[arg(long, value_name = "TIME")]
+    pub as_of: Option<Time>,
 }
 
 /// `pmx runs`.

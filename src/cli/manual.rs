@@ -32,6 +32,9 @@ fn page(command: &Command) -> String {
     for sub in command.get_subcommands() {
         let _ = writeln!(text, ".SS {}\n{}", sub.get_name(), escape(&about(sub)));
         sub.get_arguments().for_each(|argument| option(&mut text, argument));
+        if let Some(more) = sub.get_after_help() {
+            let _ = writeln!(text, ".PP\n.nf\n{}\n.fi", escape(&more.to_string()));
+        }
         for nested in sub.get_subcommands() {
             let _ = writeln!(text, ".TP\n.B {} {}\n{}", sub.get_name(), nested.get_name(), escape(&about(nested)));
         }

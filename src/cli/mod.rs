@@ -24,6 +24,7 @@ mod moment;
 pub mod out;
 mod progress;
 mod project;
+mod query;
 pub mod report;
 mod runs;
 mod vault;
@@ -73,6 +74,7 @@ fn dispatch(front: &Front, command: &Command, out: &mut Out) -> Result<Exit, Vec
         Command::Show(args) => log::show(front, args, out),
         Command::Diff(args) => log::diff(front, args, out),
         Command::Ls(args) => log::ls(front, args, out),
+        Command::Query(args) => query::run(front, args, out),
         Command::Runs(args) => runs::runs(front, args, out),
         Command::Run(args) => runs::run(front, args, out),
         Command::Why(args) => why::run(front, args, out),

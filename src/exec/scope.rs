@@ -161,7 +161,7 @@ impl Scope for RunScope<'_> {
 const LOOK_BACK: usize = 200;
 
 /// `fleet/vm/calamity has had no ip since 2026-11-23T14:02:11Z, when run 7f3a2b1 (fleet.stop) wrote version 12`.
-fn lost_since(store: &mut dyn crate::store::Store, name: &ResourceName, field: &str) -> Option<String> {
+pub fn lost_since(store: &mut dyn crate::store::Store, name: &ResourceName, field: &str) -> Option<String> {
     let chain = store.chain(name, None, LOOK_BACK).ok()?;
     let mut first_without = None;
     for version in chain {

@@ -109,6 +109,10 @@ pub trait Scope {
     fn resource(&self, name: &ResourceName) -> Result<Seen, Absent>;
     /// Every instance of a spec, for an expression that looks at all of them.
     fn instances(&self, def: &str, spec: &str) -> Result<Vec<(String, Seen)>, Absent>;
+    /// The names of every instance of a spec, for an expression that counts them or goes over them.
+    fn names(&self, def: &str, spec: &str) -> Result<Vec<String>, Absent> {
+        Ok(self.instances(def, spec)?.into_iter().map(|(instance, _)| instance).collect())
+    }
     /// A secret. May block: it is asked on the thread that called `eval`, so call that where blocking is allowed.
     fn vault(&self, vault: &str, key: &str) -> Result<Secret, Absent>;
     /// The loop's item, inside `for_each`.

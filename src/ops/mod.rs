@@ -1,6 +1,6 @@
 //! Use cases: what a person asks of pmx, one file each, without printing anything.
 //!
-//! Holds: finding and reading a project, building, resuming, cancelling, planning, drawing, history, checking, describing, the way to another machine
+//! Holds: finding and reading a project, building, resuming, cancelling, planning, drawing, history, queries, checking, describing, the way to another machine
 //! Imports: digest, event, exec, files, lang, model, name, plan, secret, source, store, value, vault, wire
 //! Effects: reads the project's files, opens the store, starts a profile's machines
 //! Never: prints, reads the environment, knows who calls
@@ -19,6 +19,7 @@ pub mod log;
 pub mod plan;
 pub mod planner;
 pub mod project;
+pub mod query;
 pub mod ready;
 pub mod recipe;
 pub mod repeat;

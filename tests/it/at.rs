@@ -117,6 +117,7 @@ fn a_command_runs_there_and_is_shown_as_if_it_had_run_here() {
         ("runs", 0),
         ("ls", 0),
         ("log", 0),
+        ("query 40+2", 0),
         ("check", 0),
         ("describe hello", 0),
         ("--json runs", 0),

@@ -29,18 +29,21 @@ fn times() -> u64 {
 
 const CALAMITY: &str = "fleet/vm/calamity";
 
-/// Writes versions of one resource into a store, by their contents.
-fn history(store: &Path, name: &str, contents: impl Iterator<Item = Vec<u8>>) {
-    let mut store = DirStore::open_or_create(store).expect("a store can be made");
-    let resource: ResourceName = name.parse().expect("the name of a resource");
-    let made = |number: u64| Made {
+fn made(number: u64) -> Made {
+    Made {
         run: format!("{number:032x}").parse().expect("the id of a run"),
         step: "stop-calamity/stop-vm".to_owned(),
         call: "fleet.stop".to_owned(),
         key: Digest::of(b"key"),
         at: Time(1_700_000_000_000 + i64::try_from(number).unwrap_or(0)),
         actor: Actor::new("cli", "tester@bounds"),
-    };
+    }
+}
+
+/// Writes versions of one resource into a store, by their contents.
+fn history(store: &Path, name: &str, contents: impl Iterator<Item = Vec<u8>>) {
+    let mut store = DirStore::open_or_create(store).expect("a store can be made");
+    let resource: ResourceName = name.parse().expect("the name of a resource");
     let (mut parent, mut page) = (None, Vec::new());
     let mut write = |page: &mut Vec<NewVersion>| {
         store.commit(Commit { versions: std::mem::take(page), ..Commit::default() }).expect("versions can be written");
@@ -54,6 +57,22 @@ fn history(store: &Path, name: &str, contents: impl Iterator<Item = Vec<u8>>) {
         }
     }
     write(&mut page);
+}
+
+/// Writes one version of each of so many resources of one spec into a store.
+fn fleet_of(store: &Path, spec: &str, count: u64, content: impl Fn(u64) -> String) {
+    let mut store = DirStore::open_or_create(store).expect("a store can be made");
+    let new = |number: u64| NewVersion {
+        resource: format!("{spec}/thing-{number:06}").parse().expect("the name of a resource"),
+        content: content(number).into_bytes(),
+        expected: None,
+        made: made(number),
+        log: None,
+    };
+    for first in (0..count).step_by(5000) {
+        let versions = (first..count.min(first + 5000)).map(new).collect();
+        store.commit(Commit { versions, ..Commit::default() }).expect("versions can be written");
+    }
 }
 
 /// The project with one more host, at a fixed address.
@@ -147,6 +166,26 @@ fn a_resource_of_sixty_four_mebibytes_is_shown_compared_and_read() {
 }
 
 const READ: &str = r#"${{ size(model.big.resource.result["result"].attributes.stdout) == 67108864 ? "VM 102" : "nobody" }}"#;
+
+#[test]
+fn thousands_of_resources_are_asked_in_one_query() {
+    let count = 12_800 * times();
+    let sandbox = Sandbox::own().deadline(Duration::from_secs(600));
+    let content = |number: u64| {
+        let status = if number % 100 == 7 { "running" } else { "stopped" };
+        format!(r#"{{"ip":"10.0.0.7","name":"thing-{number}","status":"{status}","uptime":{number}}}"#)
+    };
+    fleet_of(&sandbox.path("store"), "bench/thing", count, content);
+    let all = "model.bench.resource.thing";
+    assert_eq!(bounded(&sandbox, &["query", &format!("size({all})")]).stdout.trim(), count.to_string());
+    let running = bounded(&sandbox, &["query", &format!(r#"{all}.filter(n, {all}[n].attributes.status == "running")"#), "--json"]).json();
+    assert_eq!((running.as_array().map(Vec::len), &running[0]), (Some(count as usize / 100), &serde_json::json!("thing-000007")));
+    bounded(&sandbox, &["query", &format!("{all}.all(n, {all}[n].attributes.uptime < {count})")]).says("true");
+    bounded(&sandbox, &["query", &format!("{all}[\"thing-000007\"].attributes.uptime")]).says("7");
+    // What one question may cost is bounded, and said so.
+    let much = format!("{all}.map(n, lists.range(10000))");
+    sandbox.pmx(&["query", &much]).exits(2).says("the expression costs too much: it reads or makes more than 64 MiB of text and lists");
+}
 
 #[test]
 fn a_command_may_say_more_than_fits_into_memory() {

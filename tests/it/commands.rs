@@ -304,7 +304,18 @@ fn a_new_project_is_clean_and_an_extension_is_a_command() {
 #[test]
 fn a_reader_that_goes_away_ends_the_output_and_no_run() {
     let fleet = stopped_twice();
-    for command in ["log", "log --json", "runs", "ls --json", "types", "describe proxmox/vm", "--help", "graph", "show fleet/vm/calamity"] {
+    for command in [
+        "log",
+        "log --json",
+        "runs",
+        "ls --json",
+        "types",
+        "describe proxmox/vm",
+        "--help",
+        "graph",
+        "show fleet/vm/calamity",
+        "query model.fleet.resource.vm",
+    ] {
         let ran = fleet.sandbox.shell(&format!("{{ pmx --profile lab {command}; echo code $? >&2; }} | true"));
         assert!(ran.stderr.contains("code 0") && !ran.stderr.contains("panicked"), "{command}: {ran}");
     }

@@ -55,8 +55,13 @@ fn project() -> Sandbox {
 fn nothing_takes_many_more_instructions_than_it_did() {
     let Some([valgrind]) = needs(["valgrind"]) else { return };
     let sandbox = project();
-    let commands: [(&str, &[&str]); 3] =
-        [("version", &["--version"]), ("log", &["log", "mc/server/s0"]), ("nothing-to-do", &["build", "all"])];
+    // The second build that finds all fresh takes over what the first one found.
+    let commands: [(&str, &[&str]); 4] = [
+        ("version", &["--version"]),
+        ("log", &["log", "mc/server/s0"]),
+        ("nothing-to-do", &["build", "all"]),
+        ("repeat", &["build", "all"]),
+    ];
     let taken: Vec<(&str, u64)> = commands.iter().map(|(name, words)| (*name, count(&valgrind, &sandbox, words))).collect();
     let shown = taken.iter().map(|(name, count)| format!("{name} = {count}\n")).collect::<String>();
     if std::env::var("PMX_FIGURES").as_deref() == Ok("write") {

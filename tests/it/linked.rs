@@ -20,7 +20,7 @@ fn programs() -> Option<&'static Path> {
     let built = BUILT.get_or_init(|| {
         let place = Path::new(env!("CARGO_BIN_EXE_pmx")).parent()?.parent()?.to_path_buf();
         let (cargo, root) = (std::env::var_os("CARGO")?, env!("CARGO_MANIFEST_DIR"));
-        let flags = format!("target.{target}.rustflags = [\"-C\", \"target-feature=+crt-static\"]");
+        let flags = format!("target.{target}.rustflags = [\"-C\", \"target-feature=+crt-static\", \"-C\", \"relocation-model=static\"]");
         let mut command = Command::new(cargo);
         command.args(["build", "--locked", "--quiet", "-p", "pmx", "-p", "pmx-bot", "--target", &target, "--config", &flags]);
         // What cargo tells a test would make it build anew: build scripts look at some of it.

@@ -24,6 +24,7 @@ mod main_job;
 mod mistakes;
 mod normal;
 mod process;
+mod query;
 mod races;
 mod real;
 mod real_smoke;

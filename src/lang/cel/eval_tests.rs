@@ -351,3 +351,14 @@ fn programs_of_equal_text_are_shared() {
     let (one, other) = (expr("inputs.n + 40"), expr(" inputs.n + 40 "));
     assert!(Arc::ptr_eq(&one.program, &other.program));
 }
+
+#[test]
+fn names_are_read_without_what_they_name() {
+    assert_eq!(good("size(model.keebDev02.resource.node)"), Value::Int(1));
+    assert_eq!(good("'node' in model.keebDev02.resource.node"), Value::Bool(true));
+    assert_eq!(good("model.keebDev02.resource.node.map(n, n)"), value(serde_json::json!(["node"])));
+    assert_eq!(good("model.fleet.resource.vm.exists(n, model.fleet.resource.vm[n].attributes.vmid == 102)"), Value::Bool(true));
+    // Whoever looks at more has it whole, secrets and all.
+    assert!(matches!(good("size(model.keebDev02.resource.node) + size([model.keebDev02.resource.node])"), Value::Secret(_)));
+    assert!(good("model.keebDev02.resource.node").holds_secret());
+}

@@ -122,8 +122,28 @@ impl<'p> Lowering<'p> {
             (Some(target), None) => Some(Box::new(self.expr(target))),
             (target, _) => target.clone(),
         };
-        let args = called.args.iter().map(|arg| self.expr(arg)).collect();
+        let args: Vec<IdedExpr> = called.args.iter().map(|arg| self.expr(arg)).collect();
+        match called.func_name.as_str() {
+            "size" => target.as_deref().into_iter().chain(&args).for_each(|of| self.keys(of)),
+            operators::IN => args.iter().skip(1).for_each(|of| self.keys(of)),
+            _ => {}
+        }
         guard::metered(node.id, CallExpr { func_name: called.func_name.clone(), target, args })
+    }
+
+    /// Notes that only the keys of `lowered` are looked at: a whole spec need not be unfolded then, and no secret in it is touched.
+    fn keys(&mut self, lowered: &IdedExpr) {
+        let Expr::Call(CallExpr { func_name, args, .. }) = &lowered.expr else { return };
+        let number = args.first().filter(|_| func_name == guard::REF).and_then(|number| match &number.expr {
+            Expr::Literal(LiteralValue::Int(number)) => usize::try_from(*number.inner()).ok(),
+            _ => None,
+        });
+        let site = number.and_then(|number| self.sites.get_mut(number));
+        if let Some(site) = site
+            && let Target::All { def, spec } = &site.target
+        {
+            site.target = Target::Names { def: def.clone(), spec: spec.clone() };
+        }
     }
 
     /// What is wrong with the name of a function or the number of its arguments.
@@ -190,6 +210,7 @@ impl<'p> Lowering<'p> {
 
     fn comprehension(&mut self, node: &IdedExpr, loops: &ComprehensionExpr) -> IdedExpr {
         let iter_range = self.expr(&loops.iter_range);
+        self.keys(&iter_range);
         let accu_init = self.expr(&loops.accu_init);
         let binds = crate::lang::cel::ast::binds(loops);
         self.nesting += usize::from(!binds);

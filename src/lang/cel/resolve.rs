@@ -70,7 +70,14 @@ impl<'s> Resolver<'s> {
         }
         let answer = self.look(number, args);
         if let Ok(value) = &answer {
-            value.each_secret(&mut |secret| self.touched.push(secret.clone()));
+            // Each name that is looked up later is held against all of them: one that is the last one again would only make that longer.
+            let last =
+                |touched: &[Secret], secret: &Secret| touched.last().is_some_and(|last| last == secret && last.origin() == secret.origin());
+            value.each_secret(&mut |secret| {
+                if !last(&self.touched, secret) {
+                    self.touched.push(secret.clone());
+                }
+            });
         }
         self.answers.insert(key, answer.clone());
         answer
@@ -105,6 +112,7 @@ impl<'s> Resolver<'s> {
             Target::Resource { def, spec } => self.resource(site, &span, (def, spec), args),
             Target::Perhaps { def, spec } => self.perhaps(site, &span, (def, spec), args),
             Target::All { def, spec } => self.all(&span, def, spec),
+            Target::Names { def, spec } => self.names(&span, def, spec),
             Target::Input(name) => self.input(site, &span, name),
             Target::Inputs => Ok(Value::Map(limited(self.scope.inputs(), site.only.as_deref()))),
             Target::Env(name) => match self.scope.env(name) {
@@ -209,6 +217,16 @@ impl<'s> Resolver<'s> {
                     found.insert(instance, as_value(&seen));
                 }
                 Ok(Value::Map(found))
+            }
+            Err(absent) => self.absent(span, absent),
+        }
+    }
+
+    fn names(&mut self, span: &Span, def: &str, spec: &str) -> Answer {
+        match self.scope.names(def, spec) {
+            Ok(names) => {
+                self.reads.extend(names.iter().map(|name| ResourceName::new(def, spec, name)));
+                Ok(Value::Map(names.into_iter().map(|name| (name, Value::Null)).collect()))
             }
             Err(absent) => self.absent(span, absent),
         }

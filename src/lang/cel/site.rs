@@ -43,6 +43,13 @@ pub(in crate::lang) enum Target {
         /// The spec.
         spec: String,
     },
+    /// A map of the names of all instances, without the instances: for what looks at the keys only.
+    Names {
+        /// The definition.
+        def: String,
+        /// The spec.
+        spec: String,
+    },
     /// One input.
     Input(String),
     /// All inputs.

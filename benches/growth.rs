@@ -1,4 +1,5 @@
-//! Growth: N doubled from 1,000 to 128,000. Compiling a workflow of N steps, writing N versions, showing a log of N versions, listing N resources.
+//! Growth: N doubled from 1,000 to 128,000. Compiling a workflow of N steps, writing N versions, showing a log of N versions, listing N
+//! resources, asking each of them.
 //! The last column is how the time grew with the last doubling; N log N grows by 2.1 there.
 
 use std::path::Path;
@@ -24,7 +25,7 @@ const LAST: usize = 128_000;
 const STEPS: usize = 64_000;
 
 /// What is measured for each size.
-const COLUMNS: [&str; 5] = ["compile, texts repeat", "compile, texts differ", "store", "log", "ls"];
+const COLUMNS: [&str; 6] = ["compile, texts repeat", "compile, texts differ", "store", "log", "ls", "query"];
 
 /// Runs all of it.
 pub fn bench(harness: &mut Harness) {
@@ -33,7 +34,8 @@ pub fn bench(harness: &mut Harness) {
     while size <= LAST {
         let dir = tempfile::Builder::new().prefix("pmx-bench-").tempdir().expect("a temporary directory can be made");
         let (store, log) = chain(dir.path(), size);
-        let took = [compile(size, Texts::Repeat), compile(size, Texts::Differ), store, log, list(dir.path(), size)];
+        let (ls, query) = wide(dir.path(), size);
+        let took = [compile(size, Texts::Repeat), compile(size, Texts::Differ), store, log, ls, query];
         table.push((size, took.map(|took| took.as_secs_f64() * 1000.0)));
         size *= 2;
     }
@@ -100,8 +102,8 @@ fn chain(dir: &Path, size: usize) -> (Duration, Duration) {
     (wrote, show(&project, &["log", "bench/thing/one"]))
 }
 
-/// `pmx ls` of N resources.
-fn list(dir: &Path, size: usize) -> Duration {
+/// `pmx ls` of N resources, and a `pmx query` that looks at each.
+fn wide(dir: &Path, size: usize) -> (Duration, Duration) {
     let project = dir.join("wide");
     std::fs::create_dir_all(&project).expect("a folder can be made");
     std::fs::write(project.join("Pmxfile.toml"), "[project]\nname = \"bench\"\n").expect("a file can be written");
@@ -111,7 +113,8 @@ fn list(dir: &Path, size: usize) -> Duration {
         writer.first(names.collect(), b"{\"a\":1}");
     }
     drop(writer);
-    show(&project, &["ls"])
+    let all = "model.bench.resource.thing.filter(name, model.bench.resource.thing[name].attributes.a == 2)";
+    (show(&project, &["ls"]), show(&project, &["query", all]))
 }
 
 fn show(project: &Path, words: &[&str]) -> Duration {

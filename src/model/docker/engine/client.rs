@@ -197,10 +197,6 @@ fn label(row: &Json) -> Option<String> {
 
 fn seen(row: &Json) -> Seen {
     let number = |pointer: &str| row.pointer(pointer).and_then(Json::as_i64);
-    let texts = |pointer: &str| -> Vec<String> {
-        let items = row.pointer(pointer).and_then(Json::as_array).into_iter().flatten();
-        items.filter_map(Json::as_str).map(str::to_owned).collect()
-    };
     let restart = match (text(row, "/HostConfig/RestartPolicy/Name"), number("/HostConfig/RestartPolicy/MaximumRetryCount").unwrap_or(0)) {
         (name, _) if name.is_empty() => "no".to_owned(),
         (name, 1..) if name == "on-failure" => format!("{name}:{}", number("/HostConfig/RestartPolicy/MaximumRetryCount").unwrap_or(0)),
@@ -222,8 +218,16 @@ fn seen(row: &Json) -> Seen {
         image: text(row, "/Config/Image"),
         image_id: text(row, "/Image"),
         ports: ports(row),
-        volumes: texts("/HostConfig/Binds"),
+        volumes: volumes(row),
     }
+}
+
+/// `data:/var/lib/data:ro`, sorted: Docker's client hands them over in an order of chance, and a version must not differ by that.
+fn volumes(row: &Json) -> Vec<String> {
+    let binds = row.pointer("/HostConfig/Binds").and_then(Json::as_array).into_iter().flatten();
+    let mut all: Vec<String> = binds.filter_map(Json::as_str).map(str::to_owned).collect();
+    all.sort();
+    all
 }
 
 /// Docker gives a volume without a name 64 hex digits as one.
@@ -251,6 +255,17 @@ fn ports(row: &Json) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_docker_lists_by_chance_is_sorted() {
+        let row = serde_json::json!({"HostConfig": {
+            "Binds": ["living-data:/data", "/tmp:/host:ro"],
+            "PortBindings": {"81/tcp": [{"HostIp": "", "HostPort": "8081"}], "80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8080"}]}
+        }});
+        let seen = seen(&row);
+        assert_eq!(seen.volumes, ["/tmp:/host:ro", "living-data:/data"]);
+        assert_eq!(seen.ports, ["127.0.0.1:8080:80/tcp", "8081:81/tcp"]);
+    }
 
     #[test]
     fn containers_are_read_however_spoiled() {

@@ -145,7 +145,7 @@ impl DirStore {
     fn write<T>(&mut self, work: impl FnOnce(super::schema::Rows<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
         self.watch = None;
         if self.gathers {
-            return self.index.write(work);
+            return self.index.write_part(work);
         }
         let (pending, written) = (&self.pending, &self.written);
         let result = self.index.write(|rows| {
@@ -307,7 +307,7 @@ impl Store for DirStore {
         self.gathers = false;
         let (pending, written) = (&self.pending, &self.written);
         // The blobs go last, but into the same transaction as the rows that name them.
-        let kept = self.index.write(|rows| keep_waiting(rows, pending, written));
+        let kept = self.index.write_part(|rows| keep_waiting(rows, pending, written));
         if kept.is_err() {
             self.index.abandon_transaction();
         }
@@ -455,10 +455,13 @@ impl Store for DirStore {
 
     fn drop_blobs(&mut self, blobs: &[Digest]) -> Result<u64, StoreError> {
         // Whatever waits is written first: it may be among those to be dropped.
-        self.write(|rows| rows.forget_repeats())?;
+        self.write(|_| Ok(()))?;
         let _sweeping = self.locks.sweep("drop blobs")?;
-        let small =
-            self.write(|rows| blobs.iter().try_fold(0, |count, digest| rows.drop_blob(digest).map(|removed| count + u64::from(removed))))?;
+        // In the same transaction: no run begins meanwhile, so that none leaves another before it is written.
+        let small = self.write(|rows| {
+            rows.forget_repeats()?;
+            blobs.iter().try_fold(0, |count, digest| rows.drop_blob(digest).map(|removed| count + u64::from(removed)))
+        })?;
         // Marked before they go: a crash between leaves files that the next sweep finds.
         let files = blobs.iter().try_fold(0, |count, digest| self.objects.remove(digest).map(|removed| count + u64::from(removed)))?;
         self.objects.clear()?;

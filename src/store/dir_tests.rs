@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use super::conformance::{append, line, name, new_version, run_id, run_row};
 use super::dir::DirStore;
 use super::lease::{Ask, Claim, Spot, Standing};
+use super::schema::Index;
 use super::verify::{Damage, verify};
 use super::words::{Commit, StoreError};
 use super::{Store, admit};
@@ -370,4 +371,24 @@ fn a_repeat_is_kept_until_something_is_taken_out() {
     assert!(store.repeat(&key(1)).unwrap().is_some());
     store.drop_blobs(&[]).unwrap();
     assert_eq!(store.repeat(&key(1)).unwrap(), None);
+}
+
+#[test]
+fn no_part_outlives_a_transaction_that_was_taken_back() {
+    let (directory, root) = fresh();
+    drop(DirStore::open_or_create(&root).unwrap());
+    let (mut index, _) = Index::open(root.join("index.db")).unwrap();
+    let pin = |index: &mut Index, name: &str| index.write_part(|rows| rows.set_pin(name, Some("key")));
+    assert!(pin(&mut index, "none is open").is_err());
+    index.open_transaction().unwrap();
+    pin(&mut index, "first").unwrap();
+    // As SQLite does by itself when the disk is full.
+    index.db.execute_batch("ROLLBACK").unwrap();
+    let refused = pin(&mut index, "second").unwrap_err().to_string();
+    assert!(refused.ends_with("the transaction was taken back"), "{refused}");
+    assert!(index.close_transaction().is_err());
+    for name in ["none is open", "first", "second"] {
+        assert_eq!(index.rows().pin(name).unwrap(), None, "{name}");
+    }
+    drop(directory);
 }

@@ -126,15 +126,9 @@ impl Index {
         Rows { db: &self.db, path: &self.path }
     }
 
-    /// Runs `work` in one synced transaction: all of it or nothing. Inside one that was opened by [`Index::open_transaction`] it is a part of that.
+    /// Runs `work` in one synced transaction: all of it or nothing.
     pub fn write<T>(&mut self, work: impl FnOnce(Rows<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let told = |e: &rusqlite::Error| refused(&self.path, "write a transaction", e);
-        if !self.db.is_autocommit() {
-            let part = self.db.savepoint().map_err(|e| told(&e))?;
-            let result = work(Rows { db: &part, path: &self.path })?;
-            part.commit().map_err(|e| told(&e))?;
-            return Ok(result);
-        }
         // Immediate: a transaction that began as a reader could not become a writer behind another one's back.
         let behavior = rusqlite::TransactionBehavior::Immediate;
         let transaction = rusqlite::Transaction::new(&mut self.db, behavior).map_err(|e| told(&e))?;
@@ -143,7 +137,21 @@ impl Index {
         Ok(result)
     }
 
-    /// Opens a transaction that the next writes are parts of, until [`Index::close_transaction`].
+    /// Runs `work` as a part of the open transaction: all of it or nothing. Refused when SQLite has taken that back, as it does on a full disk: what was
+    /// written from then on would be durable by itself, while the whole is told as lost.
+    pub fn write_part<T>(&mut self, work: impl FnOnce(Rows<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let told = |e: &rusqlite::Error| refused(&self.path, "write a part of a transaction", e);
+        if self.db.is_autocommit() {
+            let attempt = format!("write a part of a transaction (index {})", self.path.display());
+            return Err(StoreError::Io { attempt, cause: "the transaction was taken back".to_owned() });
+        }
+        let part = self.db.savepoint().map_err(|e| told(&e))?;
+        let result = work(Rows { db: &part, path: &self.path })?;
+        part.commit().map_err(|e| told(&e))?;
+        Ok(result)
+    }
+
+    /// Opens a transaction for [`Index::write_part`], until [`Index::close_transaction`].
     pub fn open_transaction(&mut self) -> Result<(), StoreError> {
         self.rows().ask(|| "begin a transaction".to_owned(), |db| db.execute_batch("BEGIN IMMEDIATE"))
     }

@@ -110,9 +110,10 @@ async fn prepare(engine: &Arc<Engine>, action: &Action, force: bool, began: Time
         if let Verdict::Fresh { age, window } = &verdict {
             let (step, call) = (action.step.clone(), action.call.name());
             engine.refresher.horizon.fresh(Fresh { step, call, at: now.before(*age), window: *window });
-            let told = keep::finished(engine, action, (Ending::Fresh, &verdict.to_string(), None), began);
+            let summary = verdict.to_string();
+            let told = keep::finished(engine, action, (Ending::Fresh, &summary, None), began);
             keep::confirmed(engine, action, &attempt, told).await?;
-            return Ok(Prepared::Fresh(verdict.to_string()));
+            return Ok(Prepared::Fresh(summary));
         }
         verdict.to_string()
     };

@@ -145,12 +145,11 @@ fn work(store: &mut dyn Store, job: Job, queue: &mpsc::Receiver<Job>) {
 
 /// All of them in one transaction, unless it is one alone.
 fn commit_all(store: &mut dyn Store, commits: Vec<Making>) {
-    let alone = commits.len() < 2;
-    let opened = if alone { Ok(()) } else { store.gather() };
     // A transaction that cannot be opened is refused to each of them by itself, in its own words.
-    let gathers = !alone && opened.is_ok();
+    let gathers = commits.len() > 1 && store.gather().is_ok();
     let mut afters: Vec<After> = commits.into_iter().map(|make| make(store)).collect();
-    match if gathers { store.release() } else { Ok(()) } {
+    let synced = if gathers { store.release() } else { Ok(()) };
+    match synced {
         Ok(()) => afters.into_iter().for_each(|after| after(Ok(()))),
         Err(error) => {
             afters.reverse();

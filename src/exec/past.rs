@@ -19,7 +19,7 @@ use crate::plan::expand;
 use crate::plan::graph::{Action, Graph};
 use crate::source::Diagnostic;
 use crate::store::Store;
-use crate::store::words::StoreError;
+use crate::store::words::{ActionRecord, StoreError};
 use crate::value::Value;
 
 /// How an action stands.
@@ -161,6 +161,11 @@ pub fn journal(store: &mut dyn Store, run: &RunId) -> Result<Vec<Stamped>, Store
 /// The run that the run of this journal repeats: its records tell what was found.
 pub fn repeated(journal: &[Stamped]) -> Option<RunId> {
     journal.iter().find_map(|line| if let Event::RunRepeats { of } = &line.event { Some(of.clone()) } else { None })
+}
+
+/// The records of the run of this journal; of one that repeats another those of that one.
+pub fn records(store: &mut dyn Store, run: &RunId, journal: &[Stamped]) -> Result<Vec<ActionRecord>, StoreError> {
+    store.records(repeated(journal).as_ref().unwrap_or(run))
 }
 
 fn own_journal(store: &mut dyn Store, run: &RunId) -> Result<Vec<Stamped>, StoreError> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::lang::template::Expr;
 use crate::plan::graph::{Action, Frame, InputValue};
 
 /// Frames inside frames that are looked through; whoever nests deeper is evaluated like any other.
@@ -9,16 +10,21 @@ const DEPTH: usize = 8;
 
 /// Whether nothing in the conditions and arguments of `action` needs CEL or a vault.
 pub fn action(action: &Action) -> bool {
-    let bounds = || action.call.globals.values().chain(action.call.arguments.values());
-    bounds().all(|bound| bound.template.value.is_plain())
-        && action.flow.conditions.iter().all(|(condition, over)| condition.is_plain() && frame(over, DEPTH))
-        && frame(&action.scopes.outer, DEPTH)
-        && frame(&action.scopes.inner, DEPTH)
+    every(action, &Expr::is_plain)
 }
 
-fn frame(given: &Arc<Frame>, depth: usize) -> bool {
+/// Whether `holds` of every expression that evaluating the conditions and arguments of `action` may reach.
+pub fn every(action: &Action, holds: &dyn Fn(&Expr) -> bool) -> bool {
+    let mut bounds = action.call.globals.values().chain(action.call.arguments.values());
+    bounds.all(|bound| bound.template.value.every(holds))
+        && action.flow.conditions.iter().all(|(condition, over)| holds(condition) && frame(over, holds, DEPTH))
+        && frame(&action.scopes.outer, holds, DEPTH)
+        && frame(&action.scopes.inner, holds, DEPTH)
+}
+
+fn frame(given: &Arc<Frame>, holds: &dyn Fn(&Expr) -> bool, depth: usize) -> bool {
     given.inputs.values().all(|value| match value {
         InputValue::Known(_) => true,
-        InputValue::Late(template, from) => depth > 0 && template.value.is_plain() && frame(from, depth - 1),
+        InputValue::Late(template, from) => depth > 0 && template.value.every(holds) && frame(from, holds, depth - 1),
     })
 }

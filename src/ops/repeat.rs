@@ -13,15 +13,14 @@ use crate::exec::drive::Ran;
 use crate::exec::horizon::Fresh;
 use crate::exec::plain;
 use crate::lang::project::Sources;
-use crate::lang::template::{Root, Template};
+use crate::lang::template::{Expr, Root};
 use crate::model::registry;
 use crate::name::RunId;
 use crate::ops::build::{Report, Request, summary};
 use crate::ops::front::Front;
 use crate::ops::recipe;
 use crate::ops::world::Opened;
-use crate::plan::graph::{Frame, Graph, InputValue};
-use crate::plan::refs::each_ref;
+use crate::plan::graph::Graph;
 use crate::plan::verdict::Verdict;
 use crate::secret::Sealer as _;
 use crate::store::Store;
@@ -33,9 +32,6 @@ const DOMAIN: &str = "pmx repeat 1";
 
 /// Graphs of fewer actions are worked out in less time than a memo is worth.
 const LEAST: usize = 100;
-
-/// Frames inside frames that are looked through.
-const DEPTH: usize = 8;
 
 /// What decides a build, taken before anything is worked out.
 pub struct Deciding {
@@ -148,35 +144,16 @@ fn write(store: &mut dyn Store, row: RunRow, lines: (&Stamped, &Stamped, &Stampe
 /// Whether the verdicts of this graph rest on nothing but its files, its inputs, the store and the clock.
 pub fn repeatable(graph: &Graph) -> bool {
     graph.actions.len() >= LEAST
-        && graph.actions.iter().all(|action| {
-            let bounds = action.call.globals.values().chain(action.call.arguments.values());
-            let conditions = &action.flow.conditions;
-            action.flow.loop_over.is_none()
-                && !action.call.method.effect.acts()
-                && plain::action(action)
-                && bounds.into_iter().all(|bound| settled(&bound.template.value))
-                && conditions.iter().all(|(condition, over)| condition.refs.iter().all(|r| lasting(&r.root)) && frame(over, DEPTH))
-                && frame(&action.scopes.outer, DEPTH)
-                && frame(&action.scopes.inner, DEPTH)
-        })
+        && graph
+            .actions
+            .iter()
+            .all(|action| action.flow.loop_over.is_none() && !action.call.method.effect.acts() && plain::every(action, &lasting))
 }
 
-/// The environment, the run and vaults are others each time.
-const fn lasting(root: &Root) -> bool {
-    matches!(root, Root::Resource { .. } | Root::Input(_) | Root::Each | Root::This)
-}
-
-fn settled(template: &Template) -> bool {
-    let mut all = true;
-    each_ref(template, &mut |reference| all &= lasting(&reference.root));
-    all
-}
-
-fn frame(given: &Frame, depth: usize) -> bool {
-    given.inputs.values().all(|value| match value {
-        InputValue::Known(_) => true,
-        InputValue::Late(template, from) => depth > 0 && settled(&template.value) && frame(from, depth - 1),
-    })
+/// Whether an expression is a plain path to nothing that may be another each time, as the environment, the run and vaults are.
+fn lasting(expr: &Expr) -> bool {
+    let settled = |root: &Root| matches!(root, Root::Resource { .. } | Root::Input(_) | Root::Each | Root::This);
+    expr.is_plain() && expr.refs.iter().all(|reference| settled(&reference.root))
 }
 
 /// A run that found everything fresh.

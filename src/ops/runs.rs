@@ -138,7 +138,8 @@ pub fn story(store: &mut dyn Store, part: &str) -> Result<RunStory, Vec<Diagnost
     let row = find(store, part)?;
     let journal = past::journal(store, &row.id).map_err(|e| trouble(&e))?;
     let repeats = past::repeated(&journal);
-    let records = store.records(repeats.as_ref().unwrap_or(&row.id)).map_err(|e| trouble(&e))?;
+    let records = past::records(store, &row.id, &journal).map_err(|e| trouble(&e))?;
+    let recorded = records.len();
     // A run that was resumed may have several ends of one step: the last one counts.
     let numbered = records.into_iter().map(ActionStory::from).enumerate();
     let mut last: BTreeMap<String, (usize, ActionStory)> = numbered.map(|(at, action)| (action.step.clone(), (at, action))).collect();
@@ -147,7 +148,7 @@ pub fn story(store: &mut dyn Store, part: &str) -> Result<RunStory, Vec<Diagnost
             // The journal has the sentence that was shown, such as why something is fresh.
             Some((_, known)) if known.ending == told.ending => known.summary = told.summary,
             Some((_, known)) if known.ended > told.ended => {}
-            _ => drop(last.insert(told.step.clone(), (usize::MAX / 2 + at, told))),
+            _ => drop(last.insert(told.step.clone(), (recorded + at, told))),
         }
     }
     let mut actions: Vec<(usize, ActionStory)> = last.into_values().collect();
@@ -203,8 +204,8 @@ const FIRST: usize = 8;
 /// The log of one step of a run.
 pub fn step_log(store: &mut dyn Store, part: &str, step: &str) -> Result<String, Vec<Diagnostic>> {
     let row = find(store, part)?;
-    let repeats = past::repeated(&store.journal(&row.id, 0, FIRST).map_err(|e| trouble(&e))?);
-    let records = store.records(repeats.as_ref().unwrap_or(&row.id)).map_err(|e| trouble(&e))?;
+    let beginning = store.journal(&row.id, 0, FIRST).map_err(|e| trouble(&e))?;
+    let records = past::records(store, &row.id, &beginning).map_err(|e| trouble(&e))?;
     let fits = |record: &&ActionRecord| record.made.step == step || record.made.step.rsplit('/').next() == Some(step);
     let Some(record) = records.iter().find(fits) else {
         let steps: Vec<&str> = records.iter().map(|record| record.made.step.as_str()).collect();

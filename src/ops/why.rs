@@ -99,8 +99,7 @@ pub fn why(store: &mut dyn Store, part: &str, step: &str) -> Result<Why, Vec<Dia
     let step = find_step(&row, step, (&journal, &planned)).map_err(|d| vec![d])?;
     let told = Told::of(&journal, &step);
     let line = planned.iter().find(|line| line.step == step);
-    let records_of = past::repeated(&journal).unwrap_or_else(|| row.id.clone());
-    let record = store.records(&records_of).map_err(|e| trouble(&e))?.into_iter().rfind(|record| record.made.step == step);
+    let record = past::records(store, &row.id, &journal).map_err(|e| trouble(&e))?.into_iter().rfind(|record| record.made.step == step);
     let call = told.call.clone().or_else(|| line.map(|line| line.call.clone())).unwrap_or_default();
     let mut why = Why {
         run: row.id.as_str().to_owned(),

@@ -61,14 +61,14 @@ impl Template {
         matches!(self, Self::Literal(_))
     }
 
-    /// Whether evaluating it needs neither CEL nor a vault: plain paths and literals.
-    pub fn is_plain(&self) -> bool {
+    /// Whether `holds` of every expression inside.
+    pub fn every(&self, holds: &dyn Fn(&Expr) -> bool) -> bool {
         match self {
             Self::Literal(_) => true,
-            Self::Expr(expr) => expr.is_plain(),
-            Self::Text(pieces) => pieces.iter().all(|piece| if let Piece::Expr(expr) = piece { expr.is_plain() } else { true }),
-            Self::List(items) => items.iter().all(|item| item.value.is_plain()),
-            Self::Map(fields) => fields.values().all(|field| field.value.is_plain()),
+            Self::Expr(expr) => holds(expr),
+            Self::Text(pieces) => pieces.iter().all(|piece| if let Piece::Expr(expr) = piece { holds(expr) } else { true }),
+            Self::List(items) => items.iter().all(|item| item.value.every(holds)),
+            Self::Map(fields) => fields.values().all(|field| field.value.every(holds)),
         }
     }
 
@@ -124,7 +124,7 @@ impl Expr {
         Self { span: written.inner(), refs, program, written: Arc::new(written.clone()) }
     }
 
-    /// Whether evaluating it needs neither CEL nor a vault.
+    /// Whether evaluating it needs neither CEL nor a vault: a plain path.
     pub fn is_plain(&self) -> bool {
         self.program.fast.is_some() && !self.refs.iter().any(|reference| matches!(reference.root, Root::Vault(..)))
     }

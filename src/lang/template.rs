@@ -116,13 +116,21 @@ pub trait Scope {
     /// A secret. May block: it is asked on the thread that called `eval`, so call that where blocking is allowed.
     fn vault(&self, vault: &str, key: &str) -> Result<Secret, Absent>;
     /// The loop's item, inside `for_each`.
-    fn each(&self) -> Option<Each>;
-    /// `run`: id, actor, target.
-    fn run(&self) -> Map;
-    /// `self`: name, type.
-    fn this(&self) -> Map;
-    /// An environment variable.
-    fn env(&self, name: &str) -> Option<String>;
+    fn each(&self) -> Option<Each> {
+        None
+    }
+    /// `run`: id, actor, target; empty where nothing runs.
+    fn run(&self) -> Map {
+        Map::new()
+    }
+    /// `self`: name, type; empty outside a definition.
+    fn this(&self) -> Map {
+        Map::new()
+    }
+    /// An environment variable; none where there is no environment.
+    fn env(&self, _name: &str) -> Option<String> {
+        None
+    }
     /// Why the field of a resource is missing, if history knows: `fleet/vm/calamity has had no ip since 14:02, when …`.
     fn why_missing(&self, name: &ResourceName, field: &str) -> Option<String>;
 }

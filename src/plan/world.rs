@@ -266,15 +266,6 @@ impl Scope for Eyes<'_> {
     fn each(&self) -> Option<Each> {
         self.each.clone()
     }
-    fn run(&self) -> Map {
-        Map::new()
-    }
-    fn this(&self) -> Map {
-        Map::new()
-    }
-    fn env(&self, _: &str) -> Option<String> {
-        None
-    }
     fn why_missing(&self, _: &ResourceName, _: &str) -> Option<String> {
         None
     }

@@ -8,12 +8,6 @@ use super::schema::{AUDIT, Rows};
 use super::words::{AuditRow, StoreError};
 
 impl Rows<'_> {
-    /// Whether anything was ever asked for over chat.
-    pub fn has_audit(&self) -> Result<bool, StoreError> {
-        let sql = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'audit'";
-        self.ask(|| "look for the audit".to_owned(), |db| db.prepare_cached(sql)?.exists([]))
-    }
-
     /// Writes a row unless its id is known.
     pub fn heard(&self, row: &AuditRow) -> Result<bool, StoreError> {
         let sql = "INSERT INTO audit (id, settled, body, sum) VALUES (?1, ?2, ?3, pmx_sum(?1, ?2, ?3)) ON CONFLICT (id) DO NOTHING";
@@ -39,7 +33,7 @@ impl Rows<'_> {
 
     /// Rows, newest first.
     pub fn audit(&self, open: bool, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
-        if !self.has_audit()? {
+        if !self.has_table("audit")? {
             return Ok(Vec::new());
         }
         let sql = if open {

@@ -10,15 +10,9 @@ use crate::digest::Digest;
 const KEPT: i64 = 16;
 
 impl Rows<'_> {
-    /// Whether anything was ever left.
-    pub fn has_repeats(&self) -> Result<bool, StoreError> {
-        let sql = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'repeats'";
-        self.ask(|| "look for repeats".to_owned(), |db| db.prepare_cached(sql)?.exists([]))
-    }
-
     /// What was left under `key`.
     pub fn repeat(&self, key: &Digest) -> Result<Option<String>, StoreError> {
-        if !self.has_repeats()? {
+        if !self.has_table("repeats")? {
             return Ok(None);
         }
         let sql = "SELECT body FROM repeats WHERE key = ?1 AND sum = pmx_sum(?1, body)";
@@ -42,7 +36,7 @@ impl Rows<'_> {
 
     /// Takes back all of them: something was taken out of the store that they may rest on.
     pub fn forget_repeats(&self) -> Result<(), StoreError> {
-        if !self.has_repeats()? {
+        if !self.has_table("repeats")? {
             return Ok(());
         }
         self.ask(|| "forget the repeats".to_owned(), |db| db.execute("DELETE FROM repeats", [])).map(drop)

@@ -182,6 +182,12 @@ pub(super) struct Rows<'a> {
 }
 
 impl Rows<'_> {
+    /// Whether a table is there that is made with its first row.
+    pub fn has_table(&self, table: &str) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1";
+        self.ask(|| format!("look for {table}"), |db| db.prepare_cached(sql)?.exists([table]))
+    }
+
     /// Runs `question`; a refusal becomes an error that says what was attempted.
     pub fn ask<T>(
         &self,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::digest::Digest;
 use crate::event::Time;
 use crate::exec::{scope, view};
-use crate::lang::template::{Absent, Each, Scope, Seen};
+use crate::lang::template::{Absent, Scope, Seen};
 use crate::model::contract::SpecRow;
 use crate::model::schema::shared;
 use crate::name::{ResourceName, ResourcePattern};
@@ -157,22 +157,6 @@ impl Scope for Known<'_> {
 
     fn vault(&self, _: &str, _: &str) -> Result<Secret, Absent> {
         Err(Absent { message: "a query opens no secrets".to_owned(), help: None })
-    }
-
-    fn each(&self) -> Option<Each> {
-        None
-    }
-
-    fn run(&self) -> Map {
-        Map::new()
-    }
-
-    fn this(&self) -> Map {
-        Map::new()
-    }
-
-    fn env(&self, _: &str) -> Option<String> {
-        None
     }
 
     /// Told of fields that the type has, and of the newest version: any other name is a slip.

@@ -48,13 +48,13 @@ impl fmt::Display for Origin {
 #[derive(Clone)]
 pub struct Secret {
     text: Arc<Zeroizing<String>>,
-    origin: Origin,
+    origin: Arc<Origin>,
 }
 
 impl Secret {
     /// Wraps `text`, remembering where it came from.
     pub fn new(text: impl Into<String>, origin: Origin) -> Self {
-        Self { text: Arc::new(Zeroizing::new(text.into())), origin }
+        Self { text: Arc::new(Zeroizing::new(text.into())), origin: Arc::new(origin) }
     }
 
     /// The text itself. Every call of this is a place where a leak could begin: keep the result out of messages, argv and structs.
@@ -63,13 +63,13 @@ impl Secret {
     }
 
     /// Where it came from.
-    pub const fn origin(&self) -> &Origin {
+    pub fn origin(&self) -> &Origin {
         &self.origin
     }
 
     /// The same text under another origin.
     pub fn with_origin(&self, origin: Origin) -> Self {
-        Self { text: Arc::clone(&self.text), origin }
+        Self { text: Arc::clone(&self.text), origin: Arc::new(origin) }
     }
 }
 

@@ -62,24 +62,41 @@ pub fn ceil(text: &str, at: usize) -> usize {
 pub struct Span {
     /// The text.
     pub source: Arc<Source>,
-    /// Bytes from start to end, end excluded.
-    pub range: Range<usize>,
+    /// Bytes from start to end, end excluded: a run of many actions keeps millions of places, and no text that is read is longer than 4 GiB.
+    start: u32,
+    end: u32,
 }
 
 impl Span {
     /// The bytes `range` of `source`.
     pub fn new(source: &Arc<Source>, range: Range<usize>) -> Self {
-        Self { source: Arc::clone(source), range }
+        let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        Self { source: Arc::clone(source), start: offset(range.start), end: offset(range.end) }
+    }
+
+    /// Its bytes.
+    pub const fn range(&self) -> Range<usize> {
+        self.start()..self.end()
+    }
+
+    /// Its first byte.
+    pub const fn start(&self) -> usize {
+        self.start as usize
+    }
+
+    /// The byte behind it.
+    pub const fn end(&self) -> usize {
+        self.end as usize
     }
 
     /// The text at this place; empty when the range does not fit.
     pub fn text(&self) -> &str {
-        self.source.text.get(self.range.clone()).unwrap_or_default()
+        self.source.text.get(self.range()).unwrap_or_default()
     }
 
     /// The part of this place that begins `range.start` bytes in.
     pub fn part(&self, range: Range<usize>) -> Self {
-        let clamp = |offset: usize| (self.range.start + offset).min(self.range.end.max(self.range.start));
+        let clamp = |offset: usize| (self.start() + offset).min(self.end().max(self.start()));
         Self::new(&self.source, clamp(range.start)..clamp(range.end))
     }
 }
@@ -87,14 +104,14 @@ impl Span {
 /// `workflows/stop-vm.toml:7:9`.
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (line, column) = self.source.line_column(self.range.start);
+        let (line, column) = self.source.line_column(self.start());
         write!(f, "{}:{line}:{column}", self.source.name.display())
     }
 }
 
 impl fmt::Debug for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}..{}", self.range.end)
+        write!(f, "{self}..{}", self.end)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Claims: what the effects of a run need leases for, and who uses each last.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::name::{Place, ResourcePattern};
 use crate::plan::ANY_FILE;
@@ -22,9 +23,9 @@ pub struct Claims {
 
 impl Claims {
     /// What the effects among `actions` need. Possible writers and `always` steps count: what may be done must be allowed beforehand.
-    pub fn of<'a>(actions: impl IntoIterator<Item = &'a Action>) -> Self {
+    pub fn of(actions: &[Arc<Action>]) -> Self {
         let mut claims = Self::default();
-        for action in actions.into_iter().filter(|action| action.call.method.effect.acts()) {
+        for action in actions.iter().filter(|action| action.call.method.effect.acts()) {
             let mut needs: Vec<u32> = spots(action).into_iter().map(|(spot, shared)| claims.claim(spot, shared, &action.step)).collect();
             needs.sort_unstable();
             needs.dedup();

@@ -95,7 +95,7 @@ pub async fn drive(engine: Arc<Engine>, graph: Graph) -> Ran {
     *engine.herald.claims() = Claims::of(&graph.actions);
     let mut driver = Driver {
         engine,
-        actions: graph.actions.into_iter().map(Arc::new).collect(),
+        actions: graph.actions,
         states,
         queue,
         pen: Pen::default(),
@@ -133,7 +133,7 @@ pub async fn drive(engine: Arc<Engine>, graph: Graph) -> Ran {
 }
 
 /// The edges as the states see them, ids moved by `first`. A reader that tolerates the absence of a value does not need it.
-fn waits(actions: &[Action], edges: &[Edge], first: u32) -> Vec<Wait> {
+fn waits(actions: &[Arc<Action>], edges: &[Edge], first: u32) -> Vec<Wait> {
     let needs = |edge: &Edge| match &edge.why {
         Conflict::Value { resource, .. } => {
             let mut reads = actions[edge.to.index()].touch.reads.iter().filter(|read| read.resource.overlaps(resource));
@@ -407,7 +407,10 @@ impl Driver {
         let ids: Vec<ActionId> = (first..).take(count).map(ActionId).collect();
         self.states.adopt(id, &ids);
         self.engine.herald.claims().adopt(id, &ids);
-        let moved = |action: Action| Arc::new(Action { id: ActionId(first + action.id.0), ..action });
+        let moved = |mut action: Arc<Action>| {
+            Arc::make_mut(&mut action).id.0 += first;
+            action
+        };
         self.actions.extend(graph.actions.into_iter().map(moved));
         let plural = if count == 1 { "" } else { "s" };
         Done::quiet(Ending::Done, format!("{count} item{plural}"))

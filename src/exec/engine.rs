@@ -104,7 +104,7 @@ pub trait Secrets: Send + Sync {
 /// What the runner asks the planner while it runs.
 pub trait Planner: Send + Sync {
     /// The observation of one resource, with what it needs before it; the last action writes it.
-    fn observe(&self, name: &ResourceName) -> Result<Vec<Action>, Failure>;
+    fn observe(&self, name: &ResourceName) -> Result<Vec<Arc<Action>>, Failure>;
     /// How long a reader may trust a version of a resource; `None` is for ever.
     fn trust(&self, name: &ResourceName) -> Option<Duration>;
     /// Whether some method observes a resource.

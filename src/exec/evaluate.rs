@@ -12,7 +12,7 @@ use crate::lang::types::Object;
 use crate::model::contract::{At, Failure};
 use crate::model::schema::shared;
 use crate::name::ResourceName;
-use crate::plan::graph::{Action, Bound, Frame, SetBy};
+use crate::plan::graph::{Action, Bounds, Frame, SetBy};
 use crate::plan::variant::Variants;
 use crate::source::{Diagnostic, Fault};
 use crate::value::{Map, Value};
@@ -92,7 +92,7 @@ fn all(engine: &Engine, action: &Action) -> Result<Evaluation, Failure> {
     evaluate(engine, action, &reads).map(|values| Evaluation::Values(Box::new(values))).map_err(|d| failed(&d))
 }
 
-fn holds(engine: &Engine, action: &Action, (condition, frame): &(Expr, Arc<Frame>), reads: &Reads) -> Result<bool, Diagnostic> {
+fn holds(engine: &Engine, action: &Action, (condition, frame): &(Arc<Expr>, Arc<Frame>), reads: &Reads) -> Result<bool, Diagnostic> {
     let scope = RunScope::new(engine, frame, &action.call.def, reads)?;
     Ok(condition.eval_bool(&scope)?.0)
 }
@@ -110,7 +110,7 @@ pub enum Items {
 pub async fn items(engine: &Arc<Engine>, action: &Action) -> Result<Items, Failure> {
     let (engine, action) = (Arc::clone(engine), action.clone());
     blocking(move || {
-        let Some((list, frame)) = &action.flow.loop_over else { return Ok(Items::Of(Value::List(Vec::new()))) };
+        let Some((list, frame)) = action.flow.loop_over.as_deref() else { return Ok(Items::Of(Value::List(Vec::new()))) };
         let reads = Reads::default();
         for condition in &action.flow.conditions {
             // A condition that cannot be told yet is asked again for each item, and complains there.
@@ -175,11 +175,7 @@ struct Scopes<'a> {
 }
 
 impl Scopes<'_> {
-    fn evaluate_all(
-        &self,
-        bound: &BTreeMap<String, Bound>,
-        schema: &Object,
-    ) -> Result<BTreeMap<String, (Value, Vec<ResourceName>)>, Diagnostic> {
+    fn evaluate_all(&self, bound: &Bounds, schema: &Object) -> Result<BTreeMap<String, (Value, Vec<ResourceName>)>, Diagnostic> {
         let mut values = BTreeMap::new();
         for (name, bound) in bound {
             let scope = if bound.from == SetBy::Step { self.outer } else { self.inner };

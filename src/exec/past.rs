@@ -131,10 +131,10 @@ impl Past {
     }
 
     /// Every action of `graph`, a loop that became actions followed by those. Fails when the items do not fit the loop any more.
-    pub fn actions(&self, graph: &Graph) -> Result<Vec<Action>, Diagnostic> {
+    pub fn actions(&self, graph: &Graph) -> Result<Vec<Arc<Action>>, Diagnostic> {
         let mut all = Vec::new();
         for action in &graph.actions {
-            all.push(action.clone());
+            all.push(Arc::clone(action));
             if let (Some(_), Some(items)) = (&action.flow.loop_over, self.items(&action.step)) {
                 all.extend(expand(action, items, &Arc::clone(&graph.variants))?.actions);
             }

@@ -87,7 +87,7 @@ impl Refresher {
 }
 
 /// Runs a chain of observations in order; the last one always observes, those before it only when they are not fresh.
-async fn run_all(engine: &Arc<Engine>, actions: Vec<Action>) -> Result<(), Failure> {
+async fn run_all(engine: &Arc<Engine>, actions: Vec<Arc<Action>>) -> Result<(), Failure> {
     let last = actions.len().saturating_sub(1);
     for (index, action) in actions.into_iter().enumerate() {
         let done = act::perform(engine, &action, index == last).await;

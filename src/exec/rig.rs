@@ -494,7 +494,7 @@ impl RigPlanner {
 }
 
 impl Planner for RigPlanner {
-    fn observe(&self, name: &ResourceName) -> Result<Vec<Action>, Failure> {
+    fn observe(&self, name: &ResourceName) -> Result<Vec<Arc<Action>>, Failure> {
         let target = Target::Resource(name.clone().into());
         let graph = lower(&self.project, &rig_types::find, None, &[target], &Map::new());
         graph.map(|graph| graph.actions).map_err(|complaints| Failure::yours(complaints[0].to_string()))

@@ -47,7 +47,7 @@ impl Reads {
 pub struct RunScope<'a> {
     engine: &'a Engine,
     inputs: Map,
-    each: Option<Each>,
+    each: Option<Arc<Each>>,
     def: &'a str,
     reads: &'a Reads,
 }
@@ -131,7 +131,7 @@ impl Scope for RunScope<'_> {
     }
 
     fn each(&self) -> Option<Each> {
-        self.each.clone()
+        self.each.as_deref().cloned()
     }
 
     fn run(&self) -> Map {

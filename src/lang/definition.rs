@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use litemap::LiteMap;
+
 use crate::lang::template::Template;
 use crate::source::{Diagnostic, Source, Span, Spanned};
 
 /// Arguments by name.
-pub type Arguments = BTreeMap<String, Argument>;
+pub type Arguments = LiteMap<String, Argument>;
 
 /// One argument as written.
 #[derive(Clone, Debug)]

@@ -58,7 +58,7 @@ fn each<T>(
 /// Puts complaints in the order of a reader: by file, then by place, errors first where they share one.
 pub fn sort(complaints: &mut [Diagnostic]) {
     let key = |complaint: &Diagnostic| {
-        let place = complaint.at.as_ref().map(|(span, _)| (span.source.name.clone(), span.range.start));
+        let place = complaint.at.as_ref().map(|(span, _)| (span.source.name.clone(), span.start()));
         (place, complaint.severity, complaint.message.clone())
     };
     complaints.sort_by_cached_key(key);

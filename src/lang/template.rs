@@ -17,7 +17,7 @@ pub enum Template {
     /// No expression inside.
     Literal(Value),
     /// A string that is one expression: keeps the expression's type.
-    Expr(Expr),
+    Expr(Arc<Expr>),
     /// Text around expressions: makes a string.
     Text(Vec<Piece>),
     /// A list with expressions inside.
@@ -41,7 +41,7 @@ pub struct Expr {
     /// Where it stands, without the `${{ }}`.
     pub span: Span,
     /// Everything it refers to, in the order of the text; indices inside references are listed as references of their own too.
-    pub refs: Vec<Ref>,
+    pub refs: Arc<[Ref]>,
     /// The compiled expression, shared with every equal one.
     pub(in crate::lang) program: Arc<Program>,
     /// The text with the way back to its file.
@@ -52,7 +52,7 @@ pub struct Expr {
 #[derive(Clone, Debug)]
 pub struct Ref {
     /// What it refers to.
-    pub root: Root,
+    pub root: Arc<Root>,
     /// Its text, `model.fleet.resource.vm["calamity"].attributes.ip`.
     pub span: Span,
     /// Whether its absence is tolerated: `has(…)`, `.?`.

@@ -36,9 +36,9 @@ pub struct Step {
     /// `with`.
     pub with: Arguments,
     /// `if`: a CEL boolean.
-    pub condition: Option<Expr>,
+    pub condition: Option<Arc<Expr>>,
     /// `for_each`: a CEL list or map.
-    pub for_each: Option<Expr>,
+    pub for_each: Option<Arc<Expr>>,
     /// `after`: names of earlier steps of this workflow.
     pub after: Vec<Spanned<String>>,
     /// The rest.

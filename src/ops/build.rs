@@ -28,7 +28,7 @@ use crate::ops::stopping;
 use crate::ops::world::{self, Opened};
 use crate::ops::{project, ready, secrets};
 use crate::plan::graph::{ActionId, Graph};
-use crate::plan::{Target, inputs, lower};
+use crate::plan::{Target, inputs, loose};
 use crate::secret::Redactor;
 use crate::source::{Diagnostic, Fault, Severity};
 use crate::store::Store;
@@ -111,7 +111,7 @@ impl Beginning {
     }
 }
 
-/// Compiles targets under the profile of `site`. Pure but for reading the project's files.
+/// Compiles targets under the profile of `site`; the planner knows the definitions alone. Pure but for reading the project's files.
 pub fn compile(site: &Site, targets: &[String], inputs: &[String]) -> Result<(ProjectPlanner, Graph, Map), Vec<Diagnostic>> {
     compile_sources(site, &project::sources(site)?, targets, inputs)
 }
@@ -122,12 +122,13 @@ fn compile_sources(
     targets: &[String],
     inputs: &[String],
 ) -> Result<(ProjectPlanner, Graph, Map), Vec<Diagnostic>> {
-    let project = project::read(sources).sound()?;
-    let planner = ProjectPlanner { project: Arc::clone(&project), profile: site.settings().cloned() };
+    let mut project = Arc::unwrap_or_clone(project::read(sources).sound()?);
     let targets = targets.iter().map(|text| Target::parse(text)).collect::<Result<Vec<_>, _>>().map_err(|d| vec![d])?;
     let inputs = inputs::parse(&project, &find, site.settings(), &targets, inputs)?;
-    let graph = lower(&project, &find, site.settings(), &targets, &inputs)?;
-    Ok((planner, graph, inputs))
+    let graph = loose(&project, &find, site.settings(), &targets, &inputs)?;
+    // All that they say is in the graph now, which may be large.
+    project.workflows.clear();
+    Ok((ProjectPlanner { project: Arc::new(project), profile: site.settings().cloned() }, graph.connect(), inputs))
 }
 
 /// Runs the targets, or goes on with a run. Errors are what keeps the run from beginning; what goes wrong in it is in the report.

@@ -32,7 +32,7 @@ pub struct Outline {
 pub fn outline(site: &Site, meaning: &Meaning) -> Result<Outline, Vec<Diagnostic>> {
     let (_, graph, _) = build::compile(site, &meaning.targets, &meaning.inputs)?;
     let destroys = graph.actions.iter().any(|action| action.call.method.effect == Effect::Destroy);
-    Ok(Outline { steps: graph.actions.into_iter().map(|action| action.step).collect(), destroys })
+    Ok(Outline { steps: graph.actions.iter().map(|action| action.step.clone()).collect(), destroys })
 }
 
 /// The resources that a call writes, whatever it calls them; `None` for what is no call of the project.

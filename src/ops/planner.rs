@@ -39,7 +39,7 @@ impl ProjectPlanner {
 }
 
 impl Planner for ProjectPlanner {
-    fn observe(&self, name: &ResourceName) -> Result<Vec<Action>, Failure> {
+    fn observe(&self, name: &ResourceName) -> Result<Vec<Arc<Action>>, Failure> {
         let target = Target::Resource(name.clone().into());
         let graph = lower(&self.project, &find, self.profile.as_ref(), &[target], &Map::new());
         let graph = graph.map_err(|complaints| {

@@ -55,7 +55,7 @@ pub fn read(sources: &project::Sources) -> Loaded {
     if let Some(project) = &project {
         complaints.extend(check::check(project, &schemas(project)));
     }
-    complaints.sort_by_key(|d| (d.severity, d.at.as_ref().map(|(span, _)| (span.source.name.clone(), span.range.start))));
+    complaints.sort_by_key(|d| (d.severity, d.at.as_ref().map(|(span, _)| (span.source.name.clone(), span.start()))));
     Loaded { project: project.map(Arc::new), complaints }
 }
 

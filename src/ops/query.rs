@@ -82,7 +82,7 @@ fn named(cel: &str, span: &Span) -> Option<Diagnostic> {
 
 /// Why a query has no such thing; `None` for resources, which it has.
 fn refused(reference: &Ref) -> Option<Diagnostic> {
-    let (message, help) = match &reference.root {
+    let (message, help) = match &*reference.root {
         Root::Resource { .. } => return None,
         Root::Vault(vault, key) => {
             let word = |name: &Option<String>, other: &str| name.clone().unwrap_or_else(|| other.to_owned());

@@ -111,7 +111,7 @@ fn doubt(action: &Action, past: &Past) -> Option<Doubt> {
 }
 
 /// What was typed about steps in doubt, by step.
-fn answers(assume: &[String], actions: &[Action], past: &Past) -> Result<BTreeMap<String, Recall>, Vec<Diagnostic>> {
+fn answers(assume: &[String], actions: &[Arc<Action>], past: &Past) -> Result<BTreeMap<String, Recall>, Vec<Diagnostic>> {
     let doubts: Vec<Doubt> = actions.iter().filter_map(|action| doubt(action, past)).collect();
     let listed = || {
         let steps: Vec<&str> = doubts.iter().map(|doubt| doubt.step.as_str()).collect();
@@ -139,7 +139,7 @@ fn answers(assume: &[String], actions: &[Action], past: &Past) -> Result<BTreeMa
 
 /// Asks about each doubt that no answer was given for; the journal lines that the answers make.
 async fn settle_doubts(
-    (row, actions, past): (&RunRow, &[Action], &Past),
+    (row, actions, past): (&RunRow, &[Arc<Action>], &Past),
     answers: &BTreeMap<String, Recall>,
     (front, confirmer): (&Front, &dyn Confirmer),
 ) -> Result<Vec<Stamped>, Vec<Diagnostic>> {

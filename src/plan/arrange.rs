@@ -27,7 +27,7 @@ const DEPTH: usize = 32;
 /// The list of the graph.
 #[derive(Default)]
 pub(super) struct Arranged {
-    pub actions: Vec<Action>,
+    pub actions: Vec<Arc<Action>>,
     pub after: After,
     pub merged: Vec<Merged>,
 }
@@ -71,7 +71,7 @@ struct Arranging<'b, 'p> {
     /// Effects by place.
     acted: Latest,
     /// The latest Observe of each signature.
-    seen: BTreeMap<String, u32>,
+    seen: BTreeMap<Digest, u32>,
     /// The readers of each implied refresh, and whether they tolerate its absence.
     served: BTreeMap<u32, Vec<(u32, bool)>>,
 }
@@ -87,7 +87,8 @@ impl Arranging<'_, '_> {
     fn draft(&mut self, draft: Draft) -> Result<(), Diagnostic> {
         let Draft { action, needs, groups } = draft;
         let signature = if needs.is_empty() { signature(&action) } else { None };
-        let same = signature.as_ref().and_then(|text| self.seen.get(text).copied()).filter(|first| self.untouched_since(*first, &action));
+        let same =
+            signature.as_ref().and_then(|digest| self.seen.get(digest).copied()).filter(|first| self.untouched_since(*first, &action));
         if let Some(first) = same {
             self.done.merged.push(Merged { step: action.step, into: ActionId(first) });
             self.join(&groups, first);
@@ -97,10 +98,10 @@ impl Arranging<'_, '_> {
         for read in &action.touch.reads {
             self.refresh(read, &reader, &mut Vec::new())?;
         }
-        let id = self.push(action, needs);
+        let id = self.push(*action, needs);
         self.join(&groups, id);
-        if let Some(text) = signature {
-            self.seen.insert(text, id);
+        if let Some(digest) = signature {
+            self.seen.insert(digest, id);
         }
         Ok(())
     }
@@ -142,7 +143,7 @@ impl Arranging<'_, '_> {
                 self.acted.note(place_spot(&place.place), id);
             }
         }
-        self.done.actions.push(action);
+        self.done.actions.push(Arc::new(action));
         self.done.after.needs.push(needs);
         id
     }
@@ -178,7 +179,7 @@ impl Arranging<'_, '_> {
         };
         let (call, scopes) = self.binder.bind(&asked)?;
         let implied = Implied { resource: read.resource.clone(), reader: reader.step.to_owned() };
-        let flow = Flow { implied: Some(implied), ..Flow::default() };
+        let flow = Flow { implied: Some(Box::new(implied)), ..Flow::default() };
         let touch = touch::of(&call, &scopes, &flow, self.variants).map_err(placed)?;
         stack.push(read.resource.clone());
         for further in &touch.reads {
@@ -197,13 +198,13 @@ impl Arranging<'_, '_> {
             let always = readers.iter().any(|(reader, _)| options(reader).always);
             let optional = readers.iter().all(|(reader, tolerant)| *tolerant || options(reader).optional);
             let inherited = Options { always, optional, ..Options::default() };
-            self.done.actions[*refresh as usize].flow.options = inherited;
+            Arc::make_mut(&mut self.done.actions[*refresh as usize]).flow.options = inherited;
         }
     }
 }
 
-/// A text that is equal for two Observes that ask the same question; `None` for what is never merged.
-fn signature(action: &Action) -> Option<String> {
+/// Equal for two Observes that ask the same question; `None` for what is never merged.
+fn signature(action: &Action) -> Option<Digest> {
     let mergeable = action.call.method.effect == Effect::Observe && action.flow.conditions.is_empty() && action.flow.loop_over.is_none();
     if !mergeable {
         return None;
@@ -217,7 +218,7 @@ fn signature(action: &Action) -> Option<String> {
         let frame = if bound.from == SetBy::Step { &action.scopes.outer } else { &action.scopes.inner };
         bound_signature(bound, frame, &mut text)?;
     }
-    Some(text)
+    Some(Digest::of(text.as_bytes()))
 }
 
 fn bound_signature(bound: &Bound, frame: &Arc<Frame>, text: &mut String) -> Option<()> {
@@ -230,10 +231,10 @@ fn template_signature(template: &Template, span: &Span, frame: &Arc<Frame>, dept
         text.push_str(&value.canonical(&|secret| format!("\"secret {}\"", Digest::of(secret.expose().as_bytes()))));
         return Some(());
     }
-    let _ = write!(text, "{span:?}");
+    let _ = write!(text, "{}:{:?}", span.source.name.display(), span.range());
     let mut inputs = Vec::new();
     let mut plain = true;
-    each_ref(template, &mut |reference| match &reference.root {
+    each_ref(template, &mut |reference| match &*reference.root {
         Root::Input(Some(name)) => inputs.push(name.clone()),
         Root::Input(None) | Root::Run | Root::Each => plain = false,
         Root::Resource { .. } | Root::Vault(..) | Root::This | Root::Env(_) => {}

@@ -11,7 +11,7 @@ use crate::lang::template::Template;
 use crate::lang::types::Object;
 use crate::model::contract::{MethodRow, TypeRow};
 use crate::plan::Types;
-use crate::plan::graph::{Bound, BoundCall, Frame, InputValue, Scopes, Secrecy, SetBy};
+use crate::plan::graph::{Bound, BoundCall, Bounds, Frame, InputValue, Inputs, Scopes, Secrecy, SetBy};
 use crate::plan::known::Sight;
 use crate::plan::refs;
 use crate::plan::target::unknown_definition;
@@ -32,7 +32,7 @@ pub(super) struct Binder<'a> {
 pub(super) struct Defined {
     pub name: String,
     pub kind: &'static TypeRow,
-    globals: Arc<BTreeMap<String, Bound>>,
+    globals: Arc<Bounds>,
     variant_inputs: Arc<[String]>,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Callable {
     pub defined: Rc<Defined>,
     pub method: &'static MethodRow,
     schema: Object,
-    base: BTreeMap<String, Bound>,
+    base: Bounds,
 }
 
 /// What a step, target or refresh asks for.
@@ -91,7 +91,7 @@ impl<'a> Binder<'a> {
             Diagnostic::yours(format!("there is no type `{}`", def.kind.value)).at(&def.kind.span, "").help("`pmx types` lists them")
         })?;
         let schema = (kind.globals)();
-        let mut globals = BTreeMap::new();
+        let mut globals = Bounds::new();
         let layers = [(self.profiled(name, None), SetBy::Profile), (Some(&def.global), SetBy::Global)];
         for (field, spec) in &schema {
             if let Some(bound) = self.first(field, &layers, &schema) {
@@ -246,7 +246,8 @@ fn inner(outer: &Arc<Frame>, with: &Arguments) -> Result<Arc<Frame>, Diagnostic>
     if with.is_empty() {
         return Ok(Arc::clone(outer));
     }
-    let mut inputs = outer.inputs.clone();
+    let mut inputs = Inputs::with_capacity(outer.inputs.len() + with.len());
+    inputs.extend(outer.inputs.iter().map(|(name, value)| (name.clone(), value.clone())));
     for (name, argument) in with {
         inputs.insert(name.clone(), input(outer, &argument.template)?);
     }
@@ -257,7 +258,7 @@ fn inner(outer: &Arc<Frame>, with: &Arguments) -> Result<Arc<Frame>, Diagnostic>
 pub(super) fn input(frame: &Arc<Frame>, template: &Spanned<Template>) -> Result<InputValue, Diagnostic> {
     Ok(match Sight::of(frame).template(&template.value)? {
         Some(value) => InputValue::Known(Arc::new(value)),
-        None => InputValue::Late(template.clone(), Arc::clone(frame)),
+        None => InputValue::Late(Arc::new(template.clone()), Arc::clone(frame)),
     })
 }
 

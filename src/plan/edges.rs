@@ -9,6 +9,7 @@
 //! What a path implies is left out, except value edges: each names a reference.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::name::{Place, ResourcePattern};
 use crate::plan::arrange::After;
@@ -19,12 +20,12 @@ use crate::plan::reduce::Reducer;
 use crate::plan::writers::Writers;
 
 /// The edges among these actions, sorted by (to, from).
-pub(super) fn connect(actions: &[Action], after: &After) -> Vec<Edge> {
+pub(super) fn connect(actions: &[Arc<Action>], after: &After) -> Vec<Edge> {
     connect_counted(actions, after).0
 }
 
 /// The edges, and how much work they were: what the growth test counts.
-pub(super) fn connect_counted(actions: &[Action], after: &After) -> (Vec<Edge>, u64) {
+pub(super) fn connect_counted(actions: &[Arc<Action>], after: &After) -> (Vec<Edge>, u64) {
     let mut weaver = Weaver::default();
     let mut edges = Vec::new();
     for action in actions {

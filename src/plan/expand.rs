@@ -7,7 +7,7 @@ use crate::lang::template::Each;
 use crate::plan::arrange::After;
 use crate::plan::bind::{input, variant};
 use crate::plan::edges::connect;
-use crate::plan::graph::{Action, ActionId, Flow, Frame, Graph, InputValue, Omitted, Scopes};
+use crate::plan::graph::{Action, ActionId, Flow, Frame, Graph, InputValue, Inputs, Omitted, Scopes};
 use crate::plan::known::Sight;
 use crate::plan::prune::prune;
 use crate::plan::touch;
@@ -22,20 +22,20 @@ use crate::value::Value;
 ///
 /// An action without a loop is an expansion of its own. Fails when `items` is neither list nor map, or when an item cannot name a resource.
 pub fn expand(action: &Action, items: &Value, variants: &Arc<Variants>) -> Result<Graph, Diagnostic> {
-    let Some((list, looped)) = &action.flow.loop_over else {
+    let Some((list, looped)) = action.flow.loop_over.as_deref() else {
         let only = Action { id: ActionId(0), ..action.clone() };
-        return Ok(Graph { actions: vec![only], variants: Arc::clone(variants), ..Graph::default() });
+        return Ok(Graph { actions: vec![Arc::new(only)], variants: Arc::clone(variants), ..Graph::default() });
     };
     let mut actions = Vec::new();
     let mut omitted = Vec::new();
     for (suffix, each) in rounds(items).map_err(|wrong| wrong.at(&list.span, ""))? {
         let step = format!("{}[{suffix}]", action.step);
-        let mut rebind = Rebind { looped, each, done: BTreeMap::new() };
+        let mut rebind = Rebind { looped, each: Arc::new(each), done: BTreeMap::new() };
         match rebind.action(action, &step, variants)? {
             Ok(mut made) => {
                 made.id = ActionId(u32::try_from(actions.len()).unwrap_or(u32::MAX));
                 prune(&mut made);
-                actions.push(made);
+                actions.push(Arc::new(made));
             }
             Err(left_out) => omitted.push(left_out),
         }
@@ -47,7 +47,7 @@ pub fn expand(action: &Action, items: &Value, variants: &Arc<Variants>) -> Resul
 /// Puts one item into the loop's frame, wherever that frame is looked through.
 struct Rebind<'a> {
     looped: &'a Arc<Frame>,
-    each: Each,
+    each: Arc<Each>,
     /// Frames that were rebuilt, by the address of the old one.
     done: BTreeMap<usize, Arc<Frame>>,
 }
@@ -82,13 +82,13 @@ impl Rebind<'_> {
     /// Recursion is as deep as workflows are nested.
     fn frame(&mut self, frame: &Arc<Frame>) -> Result<Arc<Frame>, Diagnostic> {
         if Arc::ptr_eq(frame, self.looped) {
-            return Ok(Arc::new(Frame { inputs: frame.inputs.clone(), each: Some(self.each.clone()) }));
+            return Ok(Arc::new(Frame { inputs: frame.inputs.clone(), each: Some(Arc::clone(&self.each)) }));
         }
         let address = Arc::as_ptr(frame) as usize;
         if let Some(done) = self.done.get(&address) {
             return Ok(Arc::clone(done));
         }
-        let mut inputs = BTreeMap::new();
+        let mut inputs = Inputs::with_capacity(frame.inputs.len());
         let mut changed = false;
         for (name, value) in &frame.inputs {
             let value = match value {

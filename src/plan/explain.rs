@@ -1,6 +1,7 @@
 //! Explanations: the graph in sentences and as plain data for `--json`.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -85,7 +86,7 @@ pub struct Wait {
 /// The graph as plain data, for `pmx plan` and `--json`.
 pub fn summary(graph: &Graph) -> Summary {
     let mut edges = graph.edges.iter().peekable();
-    let line = |action: &Action| {
+    let line = |action: &Arc<Action>| {
         let mut after: Vec<Wait> = Vec::new();
         while let Some(edge) = edges.next_if(|edge| edge.to <= action.id) {
             wait(graph, edge, &mut after);
@@ -136,7 +137,7 @@ fn line(action: &Action, after: Vec<Wait>) -> Line {
 
 fn flow(action: &Action) -> Vec<String> {
     let mut words = Vec::new();
-    words.extend(action.flow.loop_over.iter().map(|(list, _)| format!("for each of {}", list.span.text().trim())));
+    words.extend(action.flow.loop_over.iter().map(|looped| format!("for each of {}", looped.0.span.text().trim())));
     words.extend(action.flow.conditions.iter().map(|(condition, _)| format!("if {}", condition.span.text().trim())));
     let options = &action.flow.options;
     let switches = [(options.always, "always"), (options.optional, "optional"), (options.unordered, "unordered")];

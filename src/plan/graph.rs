@@ -1,7 +1,8 @@
 //! The graph: actions in program order and the edges between them, each with the conflict that made it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use litemap::LiteMap;
 
 use crate::lang::template::{Each, Expr, Template};
 use crate::lang::workflow::Options;
@@ -28,7 +29,7 @@ pub struct Graph {
     /// What was asked for, as typed.
     pub targets: Vec<String>,
     /// Actions; `ActionId` is the index.
-    pub actions: Vec<Action>,
+    pub actions: Vec<Arc<Action>>,
     /// Edges, sorted by (to, from), one per pair and conflict; edges that a path implies are left out, except that each value edge stays (it names
     /// the reference).
     pub edges: Vec<Edge>,
@@ -119,9 +120,9 @@ pub struct BoundCall {
     /// The method.
     pub method: &'static MethodRow,
     /// Global arguments that were set.
-    pub globals: Arc<BTreeMap<String, Bound>>,
+    pub globals: Arc<Bounds>,
     /// The method's arguments that were set.
-    pub arguments: BTreeMap<String, Bound>,
+    pub arguments: Bounds,
     /// What keeps the definition's single instances apart: the values of the inputs that its arguments read, joined; `None` when they read none.
     pub variant: Option<String>,
     /// The inputs that `variant` is made of, sorted; when there are some and `variant` is `None`, their values are known only at run time
@@ -135,6 +136,9 @@ impl BoundCall {
         format!("{}.{}", self.def, self.method.name)
     }
 }
+
+/// Arguments by name.
+pub type Bounds = LiteMap<String, Bound>;
 
 /// One argument as it will be evaluated.
 #[derive(Clone)]
@@ -190,13 +194,13 @@ pub enum SetBy {
 #[derive(Clone, Default)]
 pub struct Flow {
     /// Conditions, outermost first, each in its frame: all must hold.
-    pub conditions: Vec<(Expr, Arc<Frame>)>,
+    pub conditions: Vec<(Arc<Expr>, Arc<Frame>)>,
     /// A `for_each` whose list is known only at run time: expanded when the action becomes ready.
-    pub loop_over: Option<(Expr, Arc<Frame>)>,
+    pub loop_over: Option<Box<(Arc<Expr>, Arc<Frame>)>>,
     /// The step's switches, merged with those of enclosing steps.
     pub options: Options,
     /// For an implied refresh: what is refreshed and for whom.
-    pub implied: Option<Implied>,
+    pub implied: Option<Box<Implied>>,
 }
 
 /// An implied refresh.
@@ -259,13 +263,16 @@ pub struct Scopes {
     pub inner: Arc<Frame>,
 }
 
+/// Inputs by name.
+pub type Inputs = LiteMap<String, InputValue>;
+
 /// The inputs that expressions see.
 #[derive(Clone, Default)]
 pub struct Frame {
     /// Inputs by name.
-    pub inputs: BTreeMap<String, InputValue>,
+    pub inputs: Inputs,
     /// The loop's item, when the list was known at plan time.
-    pub each: Option<Each>,
+    pub each: Option<Arc<Each>>,
 }
 
 /// An input's value.
@@ -274,5 +281,5 @@ pub enum InputValue {
     /// Known at plan time; shared, because a list that a loop runs over is in the frame of each of its rounds.
     Known(Arc<Value>),
     /// An expression over resources or secrets, evaluated in its own frame just before the action runs.
-    Late(Spanned<Template>, Arc<Frame>),
+    Late(Arc<Spanned<Template>>, Arc<Frame>),
 }

@@ -1,6 +1,5 @@
 //! Growth: work counted, not timed. 64 times the actions must be little more than 64 times the work, and no length may overflow the stack.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::name::{Place, ResourcePattern};
@@ -8,13 +7,13 @@ use crate::plan::arrange::After;
 use crate::plan::draw::{dot, mermaid};
 use crate::plan::edges::connect_counted;
 use crate::plan::explain::summary;
-use crate::plan::graph::{Action, ActionId, BoundCall, Flow, Graph, PlaceUse, Read, Scopes, Touch, Write};
+use crate::plan::graph::{Action, ActionId, BoundCall, Bounds, Flow, Graph, PlaceUse, Read, Scopes, Touch, Write};
 use crate::plan::kit::{graph_of, lines, project};
 use crate::plan::rows::find;
 use crate::source::{Source, Span};
 use crate::value::Value;
 
-fn action(id: usize, method: &str, reads: &[String], writes: &[String], place: Option<String>) -> Action {
+fn action(id: usize, method: &str, reads: &[String], writes: &[String], place: Option<String>) -> Arc<Action> {
     let kind = find("proxmox/vm").unwrap();
     let source = Source::new("w.toml", "");
     let reference = Span::new(&source, 0..0);
@@ -31,15 +30,15 @@ fn action(id: usize, method: &str, reads: &[String], writes: &[String], place: O
         kind,
         method: kind.method(method).unwrap(),
         globals: Arc::default(),
-        arguments: BTreeMap::new(),
+        arguments: Bounds::new(),
         variant: None,
         variant_inputs: Arc::default(),
     };
-    Action { id: ActionId(id as u32), step: format!("s{id}"), call, flow: Flow::default(), touch, scopes: Scopes::default() }
+    Arc::new(Action { id: ActionId(id as u32), step: format!("s{id}"), call, flow: Flow::default(), touch, scopes: Scopes::default() })
 }
 
 /// Layers of 100 actions, each reading three of the layer before; every fifth acts at one of 50 machines, now and then all are looked at or for.
-fn layered(count: usize) -> Vec<Action> {
+fn layered(count: usize) -> Vec<Arc<Action>> {
     let make = |id: usize| {
         let above = |n: usize| format!("d/r/{}", (id - 100) / 100 * 100 + (id * 7 + n * 13) % 100);
         let mut reads: Vec<String> = if id < 100 { Vec::new() } else { (0..3).map(above).collect() };
@@ -60,13 +59,13 @@ fn layered(count: usize) -> Vec<Action> {
 }
 
 /// Each action reads what the one before wrote, all at one machine.
-fn chain(count: usize) -> Vec<Action> {
+fn chain(count: usize) -> Vec<Arc<Action>> {
     let reads = |id: usize| if id == 0 { Vec::new() } else { vec![format!("d/r/{}", id - 1)] };
     (0..count).map(|id| action(id, "start", &reads(id), &[format!("d/r/{id}")], Some("d/vm/x".into()))).collect()
 }
 
 /// One resource: written, read by a thousand, written again, and so on.
-fn fans(count: usize) -> Vec<Action> {
+fn fans(count: usize) -> Vec<Arc<Action>> {
     let one = || vec!["d/r/x".to_owned()];
     (0..count)
         .map(|id| if id % 1000 == 0 { action(id, "start", &[], &one(), None) } else { action(id, "start", &one(), &[], None) })
@@ -74,18 +73,18 @@ fn fans(count: usize) -> Vec<Action> {
 }
 
 /// Looks at one machine and effects there by turns, ten of each.
-fn turns(count: usize) -> Vec<Action> {
+fn turns(count: usize) -> Vec<Arc<Action>> {
     let method = |id: usize| if (id / 10).is_multiple_of(2) { "lookup" } else { "start" };
     (0..count).map(|id| action(id, method(id), &[], &[], Some("d/vm/x".into()))).collect()
 }
 
-fn work(actions: &[Action]) -> u64 {
+fn work(actions: &[Arc<Action>]) -> u64 {
     connect_counted(actions, &After::default()).1
 }
 
 #[test]
 fn work_grows_with_the_list_not_with_its_square() {
-    for (name, make) in [("layered", layered as fn(usize) -> Vec<Action>), ("chain", chain), ("fans", fans), ("turns", turns)] {
+    for (name, make) in [("layered", layered as fn(usize) -> Vec<Arc<Action>>), ("chain", chain), ("fans", fans), ("turns", turns)] {
         let (small, large) = (work(&make(1_000)), work(&make(64_000)));
         assert!(large <= small * 64 * 3 / 2, "{name}: {small} steps for 1,000 actions, {large} for 64,000");
     }
@@ -103,7 +102,7 @@ fn a_chain_of_a_hundred_thousand_overflows_nothing() {
 
 #[test]
 fn after_costs_no_product_of_its_sides() {
-    let actions: Vec<Action> = (0..2_000).map(|id| action(id, "start", &[], &[format!("d/r/{id}")], None)).collect();
+    let actions: Vec<Arc<Action>> = (0..2_000).map(|id| action(id, "start", &[], &[format!("d/r/{id}")], None)).collect();
     // 1,000 actions in a row by `after`: each waits for the one before, and all for the first thousand's chain.
     let needs = |id: usize| {
         let span = Span::new(&Source::new("w.toml", ""), 0..0);

@@ -9,7 +9,7 @@ use crate::lang::types::{Field, Kind, Type};
 use crate::name::nearest;
 use crate::plan::Types;
 use crate::plan::bind::Binder;
-use crate::plan::graph::InputValue;
+use crate::plan::graph::{InputValue, Inputs};
 use crate::plan::target::{Target, unknown_workflow};
 use crate::secret::{Origin, Secret};
 use crate::source::{Diagnostic, Source, Span, Spanned};
@@ -130,8 +130,8 @@ pub(super) fn unknown<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
 }
 
 /// The inputs of a workflow: what is given, where it fits, else the default.
-pub(super) fn check(declared: &BTreeMap<String, Spanned<Field>>, given: &Map) -> Result<BTreeMap<String, InputValue>, Vec<Diagnostic>> {
-    let mut values = BTreeMap::new();
+pub(super) fn check(declared: &BTreeMap<String, Spanned<Field>>, given: &Map) -> Result<Inputs, Vec<Diagnostic>> {
+    let mut values = Inputs::with_capacity(declared.len());
     let mut complaints = Vec::new();
     for (name, field) in declared {
         let value = match (given.get(name), &field.value.default) {

@@ -8,7 +8,7 @@ use std::fmt;
 
 use crate::digest::{Digest, Fields};
 use crate::model::contract::Call;
-use crate::plan::graph::{Action, Bound, BoundCall, Secrecy};
+use crate::plan::graph::{Action, BoundCall, Bounds, Secrecy};
 use crate::secret::{Origin, Secret};
 use crate::value::{Map, SEALED_KEY, Value, sealed_marker};
 
@@ -44,7 +44,7 @@ pub struct Difference {
 
 /// The key and manifest of a call with these evaluated arguments. `keyed` is the store's keyed digest of a secret.
 pub fn key(call: &BoundCall, evaluated: &Call, keyed: &dyn Fn(&Secret) -> Digest) -> (Digest, Manifest) {
-    let part = |values: &Map, bounds: &BTreeMap<String, Bound>| {
+    let part = |values: &Map, bounds: &Bounds| {
         let parts = values.iter().filter(|(_, value)| **value != Value::Null).map(|(name, value)| {
             let secrecy = bounds.get(name).map_or(Secrecy::Plain, |bound| bound.secrecy);
             format!("{}:{}", quoted(name), counted(value, secrecy, keyed))

@@ -18,7 +18,7 @@ const ENGINE: &str = "type = \"docker/engine\"\n[global]\nsshHost = '${{ model.f
 fn action(target: &str, inputs: &[(&str, Value)]) -> Action {
     let files = [("definitions/fleet.toml", FLEET), ("definitions/keebDev02.toml", NODE), ("definitions/dockerEngine.toml", ENGINE)];
     let graph = graph_of(&project(&files), &[target], inputs).map_err(|c| lines(&c)).unwrap();
-    graph.actions.last().unwrap().clone()
+    Action::clone(graph.actions.last().unwrap())
 }
 
 fn look() -> BoundCall {

@@ -1,5 +1,7 @@
 //! What is known before the run: the value of an expression or template that depends only on inputs, the loop's item and the definition itself.
 
+use std::sync::Arc;
+
 use crate::lang::template::{Absent, Each, Expr, Piece, Ref, Root, Scope, Seen, Template};
 use crate::name::ResourceName;
 use crate::plan::graph::{Frame, InputValue};
@@ -56,7 +58,7 @@ impl<'a> Sight<'a> {
 
     /// The expression's value; `None` when it is known only at run time.
     pub fn expr(self, expr: &Expr) -> Result<Option<Value>, Diagnostic> {
-        if let [only] = expr.refs.as_slice()
+        if let [only] = &*expr.refs
             && let Some(found) = self.whole(expr.span.text().trim(), only)?
         {
             return Ok(found);
@@ -69,7 +71,7 @@ impl<'a> Sight<'a> {
 
     /// The commonest expressions are one reference and nothing else: they need no evaluator. `None`: it is something else.
     fn whole(self, text: &str, reference: &Ref) -> Result<Option<Option<Value>>, Diagnostic> {
-        match &reference.root {
+        match &*reference.root {
             Root::Input(Some(name)) if text.strip_prefix("inputs.") == Some(name) => match self.frame.inputs.get(name) {
                 Some(InputValue::Known(value)) => Ok(Some(Some(Value::clone(value)))),
                 Some(InputValue::Late(..)) => Ok(Some(None)),
@@ -86,7 +88,7 @@ impl<'a> Sight<'a> {
 
     fn knows(self, reference: &Ref) -> bool {
         let known = |value: &InputValue| matches!(value, InputValue::Known(_));
-        match &reference.root {
+        match &*reference.root {
             Root::Input(Some(name)) => self.frame.inputs.get(name).map_or(reference.optional, known),
             Root::Input(None) => self.frame.inputs.values().all(known),
             Root::Each => self.frame.each.is_some(),
@@ -99,7 +101,7 @@ impl<'a> Sight<'a> {
         let read = |name: &str| {
             expr.refs
                 .iter()
-                .any(|reference| matches!(&reference.root, Root::Input(only) if only.as_deref().is_none_or(|only| only == name)))
+                .any(|reference| matches!(&*reference.root, Root::Input(only) if only.as_deref().is_none_or(|only| only == name)))
         };
         let known = |(name, value): (&String, &InputValue)| match value {
             InputValue::Known(value) if read(name) => Some((name.clone(), Value::clone(value))),
@@ -116,7 +118,7 @@ impl<'a> Sight<'a> {
 /// The world before the run: inputs and the loop's item, nothing else.
 struct Before {
     inputs: Map,
-    each: Option<Each>,
+    each: Option<Arc<Each>>,
     this: Map,
 }
 
@@ -134,7 +136,7 @@ impl Scope for Before {
         Err(late(&format!("{key} of vault {vault}")))
     }
     fn each(&self) -> Option<Each> {
-        self.each.clone()
+        self.each.as_deref().cloned()
     }
     fn run(&self) -> Map {
         Map::new()

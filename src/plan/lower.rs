@@ -1,6 +1,6 @@
 //! Lowering: from targets to actions in program order, nested workflows inlined and known loops unrolled.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::lang::Project;
@@ -9,10 +9,10 @@ use crate::lang::pmxfile::Profile;
 use crate::lang::template::Template;
 use crate::name::ResourcePattern;
 use crate::plan::Types;
-use crate::plan::arrange::arrange;
+use crate::plan::arrange::{Arranged, arrange};
 use crate::plan::bind::{Asked, Binder};
 use crate::plan::edges;
-use crate::plan::graph::{Action, ActionId, Flow, Frame, Graph, InputValue, Omitted, SetBy};
+use crate::plan::graph::{Action, ActionId, Flow, Frame, Graph, InputValue, Inputs, Omitted, SetBy};
 use crate::plan::inputs;
 use crate::plan::target::{Target, unknown_workflow};
 use crate::plan::touch;
@@ -27,7 +27,7 @@ const COMPLAINTS: usize = 100;
 /// An action on its way into the graph.
 pub(super) struct Draft {
     /// The action; its id is given when the list is arranged.
-    pub action: Action,
+    pub action: Box<Action>,
     /// Groups that must be done before it, with the `after` that says so.
     pub needs: Vec<(usize, Span)>,
     /// Groups that it belongs to: steps that some `after` names.
@@ -58,6 +58,17 @@ pub fn lower(
     targets: &[Target],
     inputs: &Map,
 ) -> Result<Graph, Vec<Diagnostic>> {
+    loose(project, types, profile, targets, inputs).map(Loose::connect)
+}
+
+/// The same up to its edges: who has no other use for a large project may give it back before they are found.
+pub fn loose(
+    project: &Project,
+    types: Types<'_>,
+    profile: Option<&Profile>,
+    targets: &[Target],
+    inputs: &Map,
+) -> Result<Loose, Vec<Diagnostic>> {
     let mut binder = Binder::new(project, types, profile);
     let variants = Arc::new(binder.variants());
     let mut lowering = Lowering {
@@ -78,16 +89,32 @@ pub fn lower(
     lowering.finish(targets)
 }
 
+/// A graph whose edges are still to be found, for which no project is needed any more.
+pub struct Loose {
+    targets: Vec<String>,
+    arranged: Arranged,
+    omitted: Vec<Omitted>,
+    variants: Arc<Variants>,
+}
+
+impl Loose {
+    /// The graph.
+    pub fn connect(self) -> Graph {
+        let Self { targets, arranged, omitted, variants } = self;
+        let edges = edges::connect(&arranged.actions, &arranged.after);
+        Graph { targets, actions: arranged.actions, edges, merged: arranged.merged, omitted, variants }
+    }
+}
+
 impl Lowering<'_> {
-    fn finish(mut self, targets: Vec<String>) -> Result<Graph, Vec<Diagnostic>> {
+    fn finish(mut self, targets: Vec<String>) -> Result<Loose, Vec<Diagnostic>> {
         if !self.complaints.is_empty() {
             return Err(self.complaints);
         }
         let drafts = std::mem::take(&mut self.drafts);
         let arranged = arrange(drafts, &mut self.binder, &self.variants).map_err(|complaint| vec![complaint])?;
-        let edges = edges::connect(&arranged.actions, &arranged.after);
         let Self { omitted, variants, .. } = self;
-        Ok(Graph { targets, actions: arranged.actions, edges, merged: arranged.merged, omitted, variants })
+        Ok(Loose { targets, arranged, omitted, variants })
     }
 
     /// Remembers a complaint; says whether more are welcome.
@@ -178,7 +205,7 @@ impl Lowering<'_> {
             Ok(Action { id: ActionId(0), step: path, call, flow, touch, scopes })
         });
         match made {
-            Ok(action) => self.drafts.push(Draft { action, needs: Vec::new(), groups: Vec::new() }),
+            Ok(action) => self.drafts.push(Draft { action: Box::new(action), needs: Vec::new(), groups: Vec::new() }),
             Err(complaint) => {
                 self.complain(complaint);
             }
@@ -186,7 +213,7 @@ impl Lowering<'_> {
     }
 }
 
-fn known_inputs(with: &Arguments) -> BTreeMap<String, InputValue> {
+fn known_inputs(with: &Arguments) -> Inputs {
     let known = |(name, argument): (&String, &Argument)| match &argument.template.value {
         Template::Literal(value) => Some((name.clone(), InputValue::Known(Arc::new(value.clone())))),
         _ => None,

@@ -187,7 +187,7 @@ fn arguments_come_from_the_nearest_place() {
     let from = |name: &str| call.arguments.get(name).or_else(|| call.globals.get(name)).map(|bound| bound.from);
     assert_eq!((from("vmName"), from("waitSeconds"), from("apiUrl")), (Some(SetBy::Step), Some(SetBy::Method), Some(SetBy::Global)));
     let defaults = graph_of(&project, &["fleet.stop"], &[("vmName", "a".into())]).unwrap();
-    assert_eq!(defaults.actions[1].call.arguments["mode"].from, SetBy::Default);
+    assert_eq!(defaults.actions[1].call.arguments.get("mode").unwrap().from, SetBy::Default);
 }
 
 #[test]

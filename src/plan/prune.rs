@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::lang::template::{Expr, Root, Template};
-use crate::plan::graph::{Action, Frame, InputValue, SetBy};
+use crate::plan::graph::{Action, Frame, InputValue, Inputs, SetBy};
 use crate::plan::refs::each_ref;
 
 /// Prunes the frames of an action. A looped one keeps its frames until its item is known, because the loop's frame is known by its identity.
@@ -76,8 +76,8 @@ impl Pruner {
         if let Some(done) = self.0.get(&key) {
             return Arc::clone(done);
         }
-        let kept = frame.inputs.iter().filter(|(name, _)| needs.all || needs.names.contains(*name));
-        let inputs = kept.map(|(name, value)| {
+        let needed = frame.inputs.iter().filter(|(name, _)| needs.all || needs.names.contains(*name));
+        let inputs = needed.map(|(name, value)| {
             let value = match value {
                 InputValue::Known(_) => value.clone(),
                 InputValue::Late(template, from) => {
@@ -87,7 +87,9 @@ impl Pruner {
             };
             (name.clone(), value)
         });
-        let pruned = Arc::new(Frame { inputs: inputs.collect(), each: frame.each.clone() });
+        let mut kept = Inputs::with_capacity(frame.inputs.len());
+        kept.extend(inputs);
+        let pruned = Arc::new(Frame { inputs: kept, each: frame.each.clone() });
         self.0.insert(key, Arc::clone(&pruned));
         pruned
     }

@@ -28,7 +28,7 @@ pub(super) fn observer(binder: &mut Binder<'_>, pattern: &ResourcePattern, varia
             .did_you_mean(&pattern.spec, names)
     })?;
     let Some(observer) = row.observer else { return Ok(None) };
-    let with = |name: &str, value: &str| Arguments::from([given(format!("(refresh of {pattern})"), name, &Value::from(value))]);
+    let with = |name: &str, value: &str| Arguments::from_iter([given(format!("(refresh of {pattern})"), name, &Value::from(value))]);
     Ok(match (&pattern.instance, observer.argument) {
         (None, Some(_)) => observer.all.map(|method| Observation { method, with: Arguments::new() }),
         // Which of the single instances is meant is known only at run time.

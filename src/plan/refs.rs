@@ -29,7 +29,7 @@ pub fn each_ref<'t>(template: &'t Template, visit: &mut dyn FnMut(&'t Ref)) {
 pub(super) fn inputs_read(template: &Template) -> Vec<&str> {
     let mut names = Vec::new();
     each_ref(template, &mut |reference| {
-        if let Root::Input(Some(name)) = &reference.root {
+        if let Root::Input(Some(name)) = &*reference.root {
             names.push(name.as_str());
         }
     });
@@ -39,7 +39,7 @@ pub(super) fn inputs_read(template: &Template) -> Vec<&str> {
 /// The complaint about the first input that `template` reads and `frame` lacks.
 pub(super) fn missing_in(template: &Template, frame: &Frame) -> Option<Diagnostic> {
     let mut missing = None;
-    each_ref(template, &mut |reference| match &reference.root {
+    each_ref(template, &mut |reference| match &*reference.root {
         Root::Input(Some(name)) if missing.is_none() && !reference.optional && !frame.inputs.contains_key(name) => {
             missing = Some(missing_input(name, &reference.span, frame));
         }

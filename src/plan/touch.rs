@@ -23,10 +23,10 @@ pub(super) fn of(call: &BoundCall, scopes: &Scopes, flow: &Flow, variants: &Vari
     for bound in call.globals.values().chain(call.arguments.values()) {
         seen.template(&bound.template.value, seen.frame(bound), bound.secrecy == Secrecy::Credential, &mut reads)?;
     }
-    for (expr, frame) in flow.conditions.iter().chain(&flow.loop_over) {
+    for (expr, frame) in flow.conditions.iter().chain(flow.loop_over.as_deref()) {
         seen.expr(expr, frame, false, &mut reads)?;
     }
-    let mut writes: Vec<Write> = Vec::new();
+    let mut writes: Vec<Write> = Vec::with_capacity(call.method.writes.len());
     let open = !flow.conditions.is_empty() || flow.loop_over.is_some();
     for row in call.method.writes {
         let (resource, named) = seen.written(row)?;
@@ -35,6 +35,7 @@ pub(super) fn of(call: &BoundCall, scopes: &Scopes, flow: &Flow, variants: &Vari
             None => writes.push(Write { resource, possible: open || !named }),
         }
     }
+    reads.list.shrink_to_fit();
     Ok(Touch { reads: reads.list, writes, places: seen.places()? })
 }
 
@@ -94,7 +95,7 @@ impl<'a> Seen<'a> {
     }
 
     fn reference(self, reference: &Ref, frame: &Arc<Frame>, credential: bool, reads: &mut Reads) -> Result<(), Diagnostic> {
-        match &reference.root {
+        match &*reference.root {
             Root::Resource { def, spec, instance, .. } => {
                 let instance = self.instance((def, spec), instance, &reference.span, frame)?;
                 let resource = ResourcePattern { def: def.clone(), spec: spec.clone(), instance };

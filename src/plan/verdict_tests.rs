@@ -20,7 +20,7 @@ const FLOW: &str = "[[step]]\nname = \"auth\"\ncall = \"keebDev02.auth\"\n[[step
 fn action(target: &str, step: &str) -> Action {
     let files = [("definitions/fleet.toml", FLEET), ("definitions/keebDev02.toml", NODE), ("workflows/w.toml", FLOW)];
     let graph = graph_of(&project(&files), &[target], &[]).map_err(|c| crate::plan::kit::lines(&c)).unwrap();
-    graph.actions.iter().find(|action| action.step == step).unwrap().clone()
+    Action::clone(graph.actions.iter().find(|action| action.step == step).unwrap())
 }
 
 fn name(text: &str) -> ResourceName {

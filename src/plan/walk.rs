@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::lang::template::{Each, Expr};
 use crate::lang::workflow::{Options, Step, What, Workflow};
 use crate::plan::bind::{Asked, input};
-use crate::plan::graph::{Action, ActionId, Flow, Frame, InputValue, Omitted, SetBy};
+use crate::plan::graph::{Action, ActionId, Flow, Frame, InputValue, Inputs, Omitted, SetBy};
 use crate::plan::inputs;
 use crate::plan::known::Sight;
 use crate::plan::lower::{Draft, Lowering};
@@ -60,7 +60,10 @@ impl Lowering<'_> {
         for step in &workflow.steps {
             let mut around = around.clone();
             match needs(step, workflow, &groups) {
-                Ok(needs) => around.needs.extend(needs),
+                Ok(needs) => {
+                    around.needs.reserve_exact(needs.len());
+                    around.needs.extend(needs);
+                }
                 Err(complaint) => {
                     self.complain(complaint);
                     continue;
@@ -87,14 +90,14 @@ impl Lowering<'_> {
             // The frame of a loop is its own even before its item is known, so that the item can be put into it.
             Items::Once if step.for_each.is_some() => {
                 let looped = Arc::new(Frame::clone(frame));
-                if let Some((_, frame)) = &mut around.flow.loop_over {
+                if let Some((_, frame)) = around.flow.loop_over.as_deref_mut() {
                     *frame = Arc::clone(&looped);
                 }
                 self.once(step, &looped, around, name)
             }
             Items::Once => self.once(step, frame, around, name),
             Items::Known(items) => items.into_iter().try_for_each(|(suffix, each)| {
-                let looped = Arc::new(Frame { inputs: frame.inputs.clone(), each: Some(each) });
+                let looped = Arc::new(Frame { inputs: frame.inputs.clone(), each: Some(Arc::new(each)) });
                 self.once(step, &looped, around.clone(), &format!("{name}[{suffix}]"))
             }),
         }
@@ -111,7 +114,7 @@ impl Lowering<'_> {
                 .help("make one list of both, or let a workflow input name the inner items");
             return Err(complaint);
         }
-        around.flow.loop_over = Some((list.clone(), Arc::clone(frame)));
+        around.flow.loop_over = Some(Box::new((Arc::clone(list), Arc::clone(frame))));
         Ok(Items::Once)
     }
 
@@ -124,7 +127,7 @@ impl Lowering<'_> {
                     self.omitted.push(Omitted { step: around.step(name), condition: condition.span.clone() });
                     return Ok(());
                 }
-                None => around.flow.conditions.push((condition.clone(), Arc::clone(frame))),
+                None => around.flow.conditions.push((Arc::clone(condition), Arc::clone(frame))),
             }
         }
         match &step.what {
@@ -139,7 +142,7 @@ impl Lowering<'_> {
                 let (call, scopes) = self.binder.bind(&asked)?;
                 let touch = touch::of(&call, &scopes, &around.flow, &self.variants)?;
                 let action = Action { id: ActionId(0), step: around.step(name), call, flow: around.flow, touch, scopes };
-                self.drafts.push(Draft { action, needs: around.needs, groups: around.groups });
+                self.drafts.push(Draft { action: Box::new(action), needs: around.needs, groups: around.groups });
                 Ok(())
             }
             What::Workflow(workflow) => {
@@ -219,7 +222,7 @@ fn items(value: &Value) -> Result<Vec<(String, Each)>, Diagnostic> {
 }
 
 /// The inputs of a nested workflow: only those that its step passes, and defaults.
-fn passed(step: &Step, workflow: &Workflow, frame: &Arc<Frame>) -> Result<BTreeMap<String, InputValue>, Diagnostic> {
+fn passed(step: &Step, workflow: &Workflow, frame: &Arc<Frame>) -> Result<Inputs, Diagnostic> {
     for (name, argument) in &step.with {
         if !workflow.inputs.contains_key(name) {
             let complaint = Diagnostic::yours(format!("workflow `{}` has no input `{name}`", workflow.name)).at(&argument.key, "");
@@ -229,7 +232,7 @@ fn passed(step: &Step, workflow: &Workflow, frame: &Arc<Frame>) -> Result<BTreeM
             return Err(complaint);
         }
     }
-    let mut inputs = BTreeMap::new();
+    let mut inputs = Inputs::with_capacity(workflow.inputs.len());
     for (name, declared) in &workflow.inputs {
         let value = match step.with.get(name) {
             Some(argument) => match input(frame, &argument.template)? {

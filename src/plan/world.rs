@@ -10,7 +10,7 @@ use crate::lang::template::{Absent, Each, Scope, Seen};
 use crate::model::contract::{Acts, At, Effect, Instance, SpecRow, TypeRow, Writes};
 use crate::name::{ResourceName, ResourcePattern, RunId};
 use crate::plan::expand;
-use crate::plan::graph::{Action, ActionId, Bound, Frame, Graph, InputValue, SetBy};
+use crate::plan::graph::{Action, ActionId, Bound, Bounds, Frame, Graph, InputValue, SetBy};
 use crate::plan::rows::{by, fields, method, observed, single, spec};
 use crate::secret::Secret;
 use crate::value::{Map, Value};
@@ -122,7 +122,7 @@ impl World {
     }
 
     fn action(&mut self, graph: &Graph, action: &Action) {
-        if let Some((list, frame)) = &action.flow.loop_over {
+        if let Some((list, frame)) = action.flow.loop_over.as_deref() {
             let items = list.eval(&self.scope(frame)).unwrap().value;
             let expanded = expand(action, &items, &graph.variants).unwrap();
             self.results.insert(action.step.clone(), hash(&[&items.display()]));
@@ -143,7 +143,7 @@ impl World {
     }
 
     /// Evaluates arguments, and holds that whatever they read was declared.
-    fn evaluated(&self, action: &Action, bounds: &BTreeMap<String, Bound>) -> Map {
+    fn evaluated(&self, action: &Action, bounds: &Bounds) -> Map {
         let value = |(name, bound): (&String, &Bound)| {
             let frame = if bound.from == SetBy::Step { &action.scopes.outer } else { &action.scopes.inner };
             let found = bound.template.value.eval(&self.scope(frame)).unwrap_or_else(|e| panic!("{}: {e}", action.step));
@@ -235,7 +235,7 @@ impl World {
 struct Eyes<'w> {
     world: &'w World,
     inputs: Map,
-    each: Option<Each>,
+    each: Option<Arc<Each>>,
 }
 
 fn seen(version: &[(String, Value)]) -> Option<Seen> {
@@ -264,7 +264,7 @@ impl Scope for Eyes<'_> {
         Err(absent("vault"))
     }
     fn each(&self) -> Option<Each> {
-        self.each.clone()
+        self.each.as_deref().cloned()
     }
     fn why_missing(&self, _: &ResourceName, _: &str) -> Option<String> {
         None

@@ -225,7 +225,7 @@ fn every_small_mistake_in_our_own_project_is_found_at_its_place() {
                     let places = complaint.at.iter().chain(&complaint.also);
                     places
                         .map(|(span, _)| span)
-                        .any(|span| span.source.name == Path::new(name) && span.source.line_column(span.range.start).0 == index + 1)
+                        .any(|span| span.source.name == Path::new(name) && span.source.line_column(span.start()).0 == index + 1)
                 };
                 if errors.is_empty() {
                     survivors.push(shown);

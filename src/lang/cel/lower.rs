@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use cel::IdedExpr;
 use cel::common::ast::{
@@ -203,7 +204,7 @@ impl<'p> Lowering<'p> {
         }
         let texts: Vec<Option<String>> = called.args.iter().map(|arg| literal(arg).map(str::to_owned)).collect();
         let root = RawRoot::Vault(texts.first().cloned().flatten(), texts.get(1).cloned().flatten());
-        self.refs.push(RawRef { root, range: range.clone(), optional: false });
+        self.refs.push(RawRef { root, range: range.clone(), optional: false, shared: OnceLock::new() });
         let args = called.args.iter().map(|arg| self.expr(arg)).collect();
         self.site(node.id, Site { target: Target::Vault, path: Vec::new(), only: None, range, optional: false }, args)
     }
@@ -250,7 +251,7 @@ impl<'p> Lowering<'p> {
             }
             other => other,
         };
-        self.refs.push(RawRef { root, range: range.clone(), optional });
+        self.refs.push(RawRef { root, range: range.clone(), optional, shared: OnceLock::new() });
         let target = chain.links.get(used.wrapping_sub(1)).map_or(node.id, |link| link.node.id);
         let only = chain.links.get(used).filter(|link| link.mode != Mode::Plain).and_then(|link| link.key).map(str::to_owned);
         let base = self.site(target, Site { only, optional, ..site }, argument.into_iter().collect());

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use cel::IdedExpr;
 
 use crate::lang::cel::site::Site;
+use crate::lang::template::Root;
 use crate::value::Value;
 
 /// A compiled expression. Ranges are bytes of `text`.
@@ -46,6 +47,8 @@ pub(in crate::lang) struct RawRef {
     pub range: Range<usize>,
     /// Whether absence is tolerated.
     pub optional: bool,
+    /// The root as every place of this text has it, where no index needs a place of its own.
+    pub shared: OnceLock<Arc<Root>>,
 }
 
 /// Like `template::Root`, with indices as programs.

@@ -20,7 +20,7 @@ fn fault(text: &str) -> String {
 
 fn shown(found: &Ref) -> String {
     let flag = if found.optional { "?" } else { "" };
-    let root = match &found.root {
+    let root = match &*found.root {
         Root::Resource { def, spec, instance, path } => {
             let instance = match instance {
                 Index::Name(name) => name.clone(),

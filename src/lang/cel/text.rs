@@ -19,7 +19,7 @@ impl Written {
     /// A text that stands at `span` letter for letter.
     pub fn plain(value: &str, span: &Span) -> Self {
         let same = span.text() == value;
-        Self { value: value.to_owned(), whole: span.clone(), start: same.then_some(span.range.start) }
+        Self { value: value.to_owned(), whole: span.clone(), start: same.then_some(span.start()) }
     }
 
     /// The string `value` that TOML read at `span`. Where the file has escapes, parts cannot be told apart and every part is the whole.
@@ -35,7 +35,7 @@ impl Written {
                 body = &body[newline..];
                 skipped += newline;
             }
-            (body == value).then_some(span.range.start + skipped)
+            (body == value).then_some(span.start() + skipped)
         });
         Self { value: value.to_owned(), whole: span.clone(), start }
     }

@@ -102,7 +102,7 @@ pub(super) fn inputs_read<'d>(arguments: &[(&'d String, &'d Argument)]) -> Vec<(
     let mut found = Vec::new();
     for (_, argument) in arguments {
         for reference in argument.template.value.refs() {
-            if let Root::Input(Some(name)) = &reference.root {
+            if let Root::Input(Some(name)) = &*reference.root {
                 found.push((name.as_str(), &reference.span, reference.optional));
             }
         }

@@ -315,7 +315,7 @@ impl Inference<'_, '_> {
         let definition = self.checker.project.definitions.get(def);
         let reads =
             definition.into_iter().flat_map(|definition| definition.global.values()).flat_map(|argument| argument.template.value.refs());
-        if known.contains(name) || reads.into_iter().any(|reference| matches!(reference.root, Root::Input(_))) {
+        if known.contains(name) || reads.into_iter().any(|reference| matches!(*reference.root, Root::Input(_))) {
             return;
         }
         let names: Vec<&str> = known.iter().map(String::as_str).collect();

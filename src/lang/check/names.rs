@@ -26,7 +26,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     let steps = project.workflows.values().flat_map(|workflow| &workflow.steps);
     for argument in definitions.chain(steps.clone().flat_map(|step| step.with.values())) {
         for reference in argument.template.value.refs() {
-            if let Root::Resource { spec, instance: Index::Name(name), .. } = &reference.root
+            if let Root::Resource { spec, instance: Index::Name(name), .. } = &*reference.root
                 && spec == "vm"
             {
                 note(name, &reference.span);

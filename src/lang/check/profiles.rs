@@ -18,7 +18,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
         for (def, overrides) in &profile.definitions {
             // The table's own place is not kept: its first argument shows the way.
             let first =
-                overrides.values().flat_map(|arguments| arguments.values()).map(|argument| &argument.key).min_by_key(|key| key.range.start);
+                overrides.values().flat_map(|arguments| arguments.values()).map(|argument| &argument.key).min_by_key(|key| key.start());
             let at: &Span = first.unwrap_or(&profile.span);
             if !checker.project.definitions.contains_key(def) {
                 let complaint =
@@ -35,7 +35,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
                 match schema.methods.get(method) {
                     Some(row) => definitions::of_method(checker, &Scene::open(), (&format!("{def}.{method}"), arguments), &row.arguments),
                     None => {
-                        let at = arguments.values().map(|argument| &argument.key).min_by_key(|key| key.range.start).unwrap_or(at);
+                        let at = arguments.values().map(|argument| &argument.key).min_by_key(|key| key.start()).unwrap_or(at);
                         let complaint = Diagnostic::yours(format!("profile `{name}`: `{def}` has no method `{method}`")).at(at, "");
                         checker.complain(unknown(complaint, method, schema.methods.keys()));
                     }

@@ -301,7 +301,7 @@ fn every_slip_is_noticed_at_its_place() {
                         || ["named only here", "is never used", "overrides and nothing else"].iter().any(|told| one.message.contains(told))
                 });
                 let here = |span: &crate::source::Span| {
-                    span.source.name.ends_with(file) && span.source.line_column(span.range.start).0.abs_diff(number + 1) <= 1
+                    span.source.name.ends_with(file) && span.source.line_column(span.start()).0.abs_diff(number + 1) <= 1
                 };
                 let near =
                     errors.clone().any(|one| one.at.iter().map(|(span, _)| span).chain(one.also.iter().map(|(span, _)| span)).any(here));

@@ -31,8 +31,8 @@ fn declared(workflow: &Workflow) -> BTreeMap<String, Type> {
 type Used = BTreeSet<Option<String>>;
 
 fn note(used: &mut Used, expr: &Expr) {
-    for reference in &expr.refs {
-        if let Root::Input(name) = &reference.root {
+    for reference in &*expr.refs {
+        if let Root::Input(name) = &*reference.root {
             used.insert(name.clone());
         }
     }

@@ -15,7 +15,7 @@ const DEEPEST: usize = 32;
 
 /// Every entry of the table as an argument.
 pub(in crate::lang) fn read(reader: &mut Reader, table: &Table<'_>) -> Arguments {
-    let mut arguments = Arguments::new();
+    let mut arguments = Arguments::with_capacity(table.entries.len());
     for (key, node) in table.entries {
         let name = Spanned::new(key.get_ref().to_string(), reader.span(key));
         reader.check_name(&name, "the name of an argument");

@@ -1,10 +1,11 @@
 //! TOML syntax errors in plain sentences, with their places.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use toml::de::DeTable;
 
-use crate::source::{Diagnostic, Source, Span, floor};
+use crate::source::{Diagnostic, Source, Span, ceil, floor};
 
 /// Largest file that is read, in bytes.
 const LARGEST: usize = 32 << 20;
@@ -38,8 +39,30 @@ pub(in crate::lang) fn parse(source: &Arc<Source>) -> Result<toml::Spanned<DeTab
     Err(complaints)
 }
 
+/// Cuts a text in front of lines that look like `header`: what stands before the first of them, then pieces of at least `least` bytes each. `None` where
+/// there is no such line.
+///
+/// Where a cut falls into something that is still open, a text of many lines or a list, the piece before it is no TOML.
+pub(in crate::lang) fn pieces(text: &str, header: &str, least: usize) -> Option<Vec<Range<usize>>> {
+    let line = format!("\n{header}");
+    let next = |from: usize| text.get(from..)?.find(&line).map(|at| from + at + 1);
+    let mut start = if text.starts_with(header) { 0 } else { next(0)? };
+    let mut pieces = vec![0..start];
+    while let Some(cut) = next(ceil(text, start + least)) {
+        pieces.push(start..cut);
+        start = cut;
+    }
+    pieces.push(start..text.len());
+    Some(pieces)
+}
+
+/// The tree of a piece, when it is without fault by itself.
+pub(in crate::lang) fn piece(text: &str) -> Option<DeTable<'_>> {
+    DeTable::parse(text).ok().map(toml::Spanned::into_inner)
+}
+
 /// Where a bracket was opened that the parser missed only lines later: the last line before with more of them opened than closed.
-fn culprit(text: &str, range: std::ops::Range<usize>) -> std::ops::Range<usize> {
+fn culprit(text: &str, range: Range<usize>) -> Range<usize> {
     let at = floor(text, range.start);
     let line_start = text[..at].rfind('\n').map_or(0, |at| at + 1);
     let line = text[line_start..].lines().next().unwrap_or_default().trim_start();
@@ -131,7 +154,7 @@ fn help(said: &str, span: &Span) -> Option<&'static str> {
 
 fn line_of(span: &Span) -> &str {
     let text = &span.source.text;
-    let at = floor(text, span.range.start);
+    let at = floor(text, span.start());
     let start = text[..at].rfind('\n').map_or(0, |at| at + 1);
     let end = text[at..].find('\n').map_or(text.len(), |n| at + n);
     &text[start..end]

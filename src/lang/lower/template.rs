@@ -43,7 +43,7 @@ impl Template {
         Ok(match (pieces.pop(), pieces.is_empty()) {
             (None, _) => Self::Literal(Value::String(String::new())),
             (Some(Piece::Text(text)), true) => Self::Literal(Value::String(text)),
-            (Some(Piece::Expr(expr)), true) => Self::Expr(expr),
+            (Some(Piece::Expr(expr)), true) => Self::Expr(Arc::new(expr)),
             (Some(last), false) => {
                 pieces.push(last);
                 Self::Text(pieces)
@@ -76,7 +76,7 @@ impl Template {
     pub fn exprs(&self) -> Vec<&Expr> {
         match self {
             Self::Literal(_) => Vec::new(),
-            Self::Expr(expr) => vec![expr],
+            Self::Expr(expr) => vec![&**expr],
             Self::Text(pieces) => pieces.iter().filter_map(|piece| if let Piece::Expr(expr) = piece { Some(expr) } else { None }).collect(),
             Self::List(items) => items.iter().flat_map(|item| item.value.exprs()).collect(),
             Self::Map(fields) => fields.values().flat_map(|field| field.value.exprs()).collect(),
@@ -85,7 +85,7 @@ impl Template {
 
     /// Every reference of every expression inside.
     pub fn refs(&self) -> impl Iterator<Item = &Ref> {
-        self.exprs().into_iter().flat_map(|expr| &expr.refs)
+        self.exprs().into_iter().flat_map(|expr| &*expr.refs)
     }
 }
 
@@ -126,7 +126,7 @@ impl Expr {
 
     /// Whether evaluating it needs neither CEL nor a vault: a plain path.
     pub fn is_plain(&self) -> bool {
-        self.program.fast.is_some() && !self.refs.iter().any(|reference| matches!(reference.root, Root::Vault(..)))
+        self.program.fast.is_some() && !self.refs.iter().any(|reference| matches!(*reference.root, Root::Vault(..)))
     }
 
     /// What was written, without the `${{ }}`.
@@ -136,7 +136,13 @@ impl Expr {
 }
 
 fn reference(raw: &RawRef, written: &Written) -> Ref {
-    let root = match &raw.root {
+    let own = matches!(raw.root, RawRoot::Resource { instance: RawIndex::Computed(..), .. });
+    let root = if own { Arc::new(root(raw, written)) } else { Arc::clone(raw.shared.get_or_init(|| Arc::new(root(raw, written)))) };
+    Ref { root, span: written.at(raw.range.clone()), optional: raw.optional }
+}
+
+fn root(raw: &RawRef, written: &Written) -> Root {
+    match &raw.root {
         RawRoot::Resource { def, spec, instance, path } => {
             let instance = match instance {
                 RawIndex::Name(name) => Index::Name(name.clone()),
@@ -153,8 +159,7 @@ fn reference(raw: &RawRef, written: &Written) -> Ref {
         RawRoot::Run => Root::Run,
         RawRoot::This => Root::This,
         RawRoot::Env(name) => Root::Env(name.clone()),
-    };
-    Ref { root, span: written.at(raw.range.clone()), optional: raw.optional }
+    }
 }
 
 /// A fault of an expression as a complaint about its file.

@@ -27,7 +27,7 @@ fn the_pmxfile_of_the_design() {
     let lab = &pmxfile.profiles["lab"];
     assert_eq!((pmxfile.name.as_str(), pmxfile.run.jobs, lab.closed), ("proxmox-manager", 16, true));
     assert_eq!(lab.connect[1].0.value, "10.0.0.*:22");
-    let seconds = &lab.definitions["calamityTerraria"][&Some("warnShutdown".to_owned())]["seconds"];
+    let seconds = &lab.definitions["calamityTerraria"][&Some("warnShutdown".to_owned())].get("seconds").unwrap();
     assert_eq!(format!("{:?}", seconds.template.value), "Literal(Int(3))");
     assert_eq!(pmxfile.bot.unwrap().vms["calamity"].status.as_ref().unwrap().value, "calamityTerraria.status");
 }
@@ -39,7 +39,15 @@ fn places_survive_every_kind_of_string() {
     assert_eq!(lines(&complaints), Vec::<String>::new());
     let definition = definition.unwrap();
     let at = |name: &str| {
-        definition.global[name].template.value.refs().map(|found| format!("{} {}", found.span, found.span.text())).collect::<Vec<_>>()
+        definition
+            .global
+            .get(name)
+            .unwrap()
+            .template
+            .value
+            .refs()
+            .map(|found| format!("{} {}", found.span, found.span.text()))
+            .collect::<Vec<_>>()
     };
     assert_eq!(at("a"), ["d.toml:3:10 inputs.x"]);
     assert_eq!(at("b"), ["d.toml:6:7 inputs.y"]);

@@ -24,6 +24,8 @@ pub(in crate::lang) const MOST_COMPLAINTS: usize = 100;
 pub(in crate::lang) struct Reader {
     /// The file.
     pub source: Arc<Source>,
+    /// Where in the file the piece begins whose nodes are read.
+    pub begins: usize,
     /// What was wrong.
     pub complaints: Vec<Diagnostic>,
 }
@@ -42,7 +44,7 @@ pub(in crate::lang) struct Table<'t> {
 impl Reader {
     /// A reader of this file without complaints.
     pub fn new(source: &Arc<Source>) -> Self {
-        Self { source: Arc::clone(source), complaints: Vec::new() }
+        Self { source: Arc::clone(source), begins: 0, complaints: Vec::new() }
     }
 
     /// Notes a complaint.
@@ -54,7 +56,8 @@ impl Reader {
 
     /// The place of a node.
     pub fn span<T>(&self, node: &toml::Spanned<T>) -> Span {
-        Span::new(&self.source, node.span())
+        let within = node.span();
+        Span::new(&self.source, self.begins + within.start..self.begins + within.end)
     }
 
     /// Complains about every key of `table` that is not one of `known`.
@@ -198,7 +201,8 @@ impl Reader {
             return None;
         };
         let what = format!("an item of `{key}`");
-        let texts = items.iter().filter_map(|item| self.as_string(item, &what)).collect();
+        let mut texts = Vec::with_capacity(items.len());
+        texts.extend(items.iter().filter_map(|item| self.as_string(item, &what)));
         Some(Spanned::new(texts, self.span(node)))
     }
 

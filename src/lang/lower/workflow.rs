@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use toml::de::{DeArray, DeTable};
+
 use crate::lang::definition::Arguments;
 use crate::lang::lower::tree::{Node, Reader, Table};
 use crate::lang::lower::{arguments, definition, input, syntax};
 use crate::lang::template::Expr;
+use crate::lang::types::Field;
 use crate::lang::workflow::{Options, Retry, Step, What, Workflow};
 use crate::source::{Diagnostic, Source, Span, Spanned};
 
@@ -31,25 +34,69 @@ const STEP_KEYS: [&str; 15] = [
 
 /// Most steps of one workflow: a bound for hostile files, far above what anybody writes.
 const MOST_STEPS: usize = 100_000;
+/// The header of a step as nearly everybody writes it.
+const STEP: &str = "[[step]]";
+/// A file that is longer is read in pieces of this size, in bytes.
+const PIECE: usize = 64 * 1024;
 
 /// See `workflow::parse`.
 pub(in crate::lang) fn parse(source: &Arc<Source>) -> (Option<Workflow>, Vec<Diagnostic>) {
+    let long = source.text.len() > PIECE;
+    long.then(|| in_pieces(source, PIECE)).flatten().unwrap_or_else(|| whole(source))
+}
+
+/// The workflow read some steps at a time, because the tree of a file takes forty times its size; `None` where only the whole file shows what it is:
+/// something is wrong with its syntax, or it is not a list of `[[step]]` to its end.
+fn in_pieces(source: &Arc<Source>, least: usize) -> Option<(Option<Workflow>, Vec<Diagnostic>)> {
+    let pieces = syntax::pieces(&source.text, STEP, least)?;
+    let (head, rest) = pieces.split_first()?;
+    let head = syntax::piece(&source.text[head.clone()]).filter(|entries| !entries.contains_key("step"))?;
+    let mut reader = Reader::new(source);
+    let name = definition::stem(&mut reader, "workflow");
+    let (description, inputs) = preamble(&mut reader, &top(source, &head));
+    let mut steps = Steps::default();
+    // An estimate: a text of many lines may hold such lines, too.
+    steps.list.reserve_exact(source.text.matches(STEP).count().min(MOST_STEPS));
+    for piece in rest {
+        let entries = syntax::piece(&source.text[piece.clone()])?;
+        let (1, Some(items)) = (entries.len(), entries.get("step").and_then(|node| node.get_ref().as_array())) else { return None };
+        reader.begins = piece.start;
+        steps.read(&mut reader, items);
+        if steps.seen > MOST_STEPS {
+            return None;
+        }
+    }
+    let workflow = name.map(|name| Workflow { name, source: Arc::clone(source), description, inputs, steps: steps.list });
+    Some((workflow, reader.complaints))
+}
+
+fn top<'t>(source: &Arc<Source>, entries: &'t DeTable<'t>) -> Table<'t> {
+    Table { entries, span: Span::new(source, 0..0), title: "a workflow".to_owned() }
+}
+
+fn preamble(reader: &mut Reader, table: &Table<'_>) -> (Option<String>, Inputs) {
+    reader.known(table, &["description", "input", "step"]);
+    let description = reader.string(table, "description").map(|text| text.value);
+    (description, inputs(reader, table))
+}
+
+fn whole(source: &Arc<Source>) -> (Option<Workflow>, Vec<Diagnostic>) {
     let tree = match syntax::parse(source) {
         Ok(tree) => tree,
         Err(complaints) => return (None, complaints),
     };
     let mut reader = Reader::new(source);
     let name = definition::stem(&mut reader, "workflow");
-    let table = Table { entries: tree.get_ref(), span: Span::new(source, 0..0), title: "a workflow".to_owned() };
-    reader.known(&table, &["description", "input", "step"]);
-    let description = reader.string(&table, "description").map(|text| text.value);
-    let inputs = inputs(&mut reader, &table);
+    let table = top(source, tree.get_ref());
+    let (description, inputs) = preamble(&mut reader, &table);
     let steps = steps(&mut reader, &table);
     let workflow = name.map(|name| Workflow { name, source: Arc::clone(source), description, inputs, steps });
     (workflow, reader.complaints)
 }
 
-fn inputs(reader: &mut Reader, table: &Table<'_>) -> BTreeMap<String, Spanned<crate::lang::types::Field>> {
+type Inputs = BTreeMap<String, Spanned<Field>>;
+
+fn inputs(reader: &mut Reader, table: &Table<'_>) -> Inputs {
     let tables = reader.tables(table, "input", "input");
     tables.into_iter().map(|(name, table)| (name.value.clone(), input::read(reader, &name, &table))).collect()
 }
@@ -69,18 +116,34 @@ fn steps(reader: &mut Reader, table: &Table<'_>) -> Vec<Step> {
         reader.complain(Diagnostic::yours(message).at(&span, ""));
         return Vec::new();
     }
-    let mut steps: Vec<Step> = Vec::with_capacity(items.len());
-    let mut names = BTreeMap::new();
-    for item in items.iter() {
-        let Some(step) = step(reader, item) else { continue };
-        check_after(reader, &step, &names);
-        if let Some(first) = names.insert(step.name.value.clone(), step.name.span.clone()) {
-            let complaint = Diagnostic::yours(format!("two steps are called `{}`", step.name.value));
-            reader.complain(complaint.at(&step.name.span, "").also(&first, "the first one").help("give each step its own name"));
+    let mut steps = Steps::default();
+    steps.list.reserve_exact(items.len());
+    steps.read(reader, items);
+    steps.list
+}
+
+/// The steps that were read so far.
+#[derive(Default)]
+struct Steps {
+    list: Vec<Step>,
+    names: BTreeMap<String, Span>,
+    /// How many stand in the file, those without a usable name among them.
+    seen: usize,
+}
+
+impl Steps {
+    fn read(&mut self, reader: &mut Reader, items: &DeArray<'_>) {
+        self.seen += items.len();
+        for item in items.iter() {
+            let Some(step) = step(reader, item) else { continue };
+            check_after(reader, &step, &self.names);
+            if let Some(first) = self.names.insert(step.name.value.clone(), step.name.span.clone()) {
+                let complaint = Diagnostic::yours(format!("two steps are called `{}`", step.name.value));
+                reader.complain(complaint.at(&step.name.span, "").also(&first, "the first one").help("give each step its own name"));
+            }
+            self.list.push(step);
         }
-        steps.push(step);
     }
-    steps
 }
 
 fn check_after(reader: &mut Reader, step: &Step, earlier: &BTreeMap<String, Span>) {
@@ -174,14 +237,14 @@ fn with(reader: &mut Reader, table: &Table<'_>) -> Arguments {
     reader.table(table, "with", "`with`").map(|with| arguments::read(reader, &with)).unwrap_or_default()
 }
 
-fn expr(reader: &mut Reader, table: &Table<'_>, key: &str) -> Option<Expr> {
+fn expr(reader: &mut Reader, table: &Table<'_>, key: &str) -> Option<Arc<Expr>> {
     let node = table.entries.get(key)?;
     let Some(text) = node.get_ref().as_str() else {
         reader.wrong_type(&format!("`{key}`"), "an expression in a string", node);
         return None;
     };
     match Expr::of_written(&reader.written(node, text)) {
-        Ok(expr) => Some(expr),
+        Ok(expr) => Some(Arc::new(expr)),
         Err(complaints) => {
             complaints.into_iter().for_each(|complaint| reader.complain(complaint));
             None
@@ -233,4 +296,67 @@ fn retry(reader: &mut Reader, table: &Table<'_>) -> Option<Retry> {
     let times = reader.integer(&retry, "times", 1..=100)?;
     let backoff = reader.duration(&retry, "backoff").unwrap_or(Duration::from_secs(1));
     Some(Retry { times: u32::try_from(times).unwrap_or(u32::MAX), backoff })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STEPS: &str = "\n[[step]]\nname = 'a'\ncall = 'fleet.start'\nwith = { vmName = \"${{ inputs.vm }}\" }\n";
+    const MORE: &str = "[[step]]\nname = \"b\"\ncall = \"fleet.stop\"\nafter = [\"a\"]\n[step.with]\nvmName = '''\nü\n'''\n";
+
+    /// What both ways make of a text; `None` for the pieces where they leave it to the whole.
+    fn both(text: &str, least: usize) -> (Option<String>, String) {
+        let source = Source::new("workflows/w.toml", text);
+        // Where its lines begin is found by the first question, and shown from then on.
+        source.line_column(0);
+        (in_pieces(&source, least).map(|read| format!("{read:#?}")), format!("{:#?}", whole(&source)))
+    }
+
+    #[test]
+    fn pieces_make_the_same_workflow() {
+        let head = "description = 'ü'\n[input.vm]\ntype = \"string\"\ndescription = \"a machine\"\n";
+        let texts = [
+            format!("{head}{STEPS}{MORE}{MORE}"),
+            format!("{MORE}{STEPS}"),
+            // Wrong, but not in its syntax: unknown keys, names that stand twice or come too late.
+            format!("{head}{MORE}{STEPS}{MORE}[[step]]\nnam = 1\n"),
+            format!("x = 1\n{STEPS}"),
+        ];
+        for text in &texts {
+            for least in [1, 40, 100, 10_000] {
+                let (pieces, whole) = both(text, least);
+                assert_eq!(pieces.as_deref(), Some(whole.as_str()), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_only_the_whole_file_shows_is_left_to_it() {
+        let texts = [
+            // A line that looks like a header inside a text, and inside a list.
+            format!("description = '''\n[[step]]\n'''\n{STEPS}"),
+            format!("{STEPS}confirm = \"\"\"\n[[step]]\n\"\"\"\n"),
+            format!("{STEPS}after = [\n[[step]]\n]\n"),
+            // `step` is something else already, or something else comes after the steps.
+            format!("step = [{{ name = 'x', call = 'a.b' }}]\n{STEPS}"),
+            format!("[step.with]\na = 1\n{STEPS}"),
+            format!("{STEPS}{MORE}[input.vm]\ntype = \"string\"\n"),
+            format!("{STEPS}{MORE}[step]\n"),
+            // Not TOML; no step at all.
+            format!("{STEPS}{MORE}[[step]\n"),
+            "description = 'none'\n".to_owned(),
+        ];
+        for text in &texts {
+            assert_eq!(both(text, 1).0, None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_steps_are_counted_over_all_pieces() {
+        let text = "[[step]]\nname = 'a'\n".repeat(MOST_STEPS + 1);
+        let (workflow, complaints) = parse(&Source::new("workflows/w.toml", text));
+        assert!(workflow.is_some_and(|workflow| workflow.steps.is_empty()));
+        assert!(complaints[0].message.ends_with("this one has 100001"), "{complaints:?}");
+    }
 }

@@ -73,8 +73,8 @@ fn behind(definition: &Definition) -> Option<Behind> {
     let argument = definition.global.get("sshHost").or_else(|| definition.global.get("host"))?;
     Some(match &argument.template.value {
         Template::Literal(Value::String(host)) if !host.trim().is_empty() => Behind::Named(host.trim().to_owned()),
-        Template::Expr(expr) => match expr.refs.as_slice() {
-            [one] => match &one.root {
+        Template::Expr(expr) => match &*expr.refs {
+            [one] => match &*one.root {
                 Root::Resource { def, spec, instance: Index::Name(instance), .. } => {
                     Behind::Machine(ResourceName::new(def.as_str(), spec.as_str(), instance.as_str()))
                 }

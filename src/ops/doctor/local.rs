@@ -103,7 +103,7 @@ async fn one(vaults: &Vaults, name: &str, keys: impl Iterator<Item = &str>) -> F
 fn asked(project: &Files) -> BTreeSet<(String, String)> {
     let mut asked = BTreeSet::new();
     let mut take = |reference: &Ref| {
-        if let Root::Vault(Some(vault), Some(key)) = &reference.root {
+        if let Root::Vault(Some(vault), Some(key)) = &*reference.root {
             asked.insert((vault.clone(), key.clone()));
         }
     };

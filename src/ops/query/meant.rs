@@ -18,7 +18,7 @@ const LISTED: usize = 10;
 impl Known<'_> {
     /// Complains about a definition or spec that nobody knows where absence is tolerated: there nothing else would.
     pub fn name_what_is_tolerated(&self, refs: &[Ref]) -> Result<(), Vec<Diagnostic>> {
-        let unknown = |reference: &Ref| match &reference.root {
+        let unknown = |reference: &Ref| match &*reference.root {
             Root::Resource { def, spec, .. } if reference.optional => Some(self.unknown(def, spec)?.at(&reference.span, "")),
             _ => None,
         };

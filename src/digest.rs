@@ -97,6 +97,32 @@ impl serde::de::Visitor<'_> for Reader {
     }
 }
 
+/// Takes the digest and the length of what is written into it.
+#[derive(Default)]
+pub struct Measure {
+    hasher: blake3::Hasher,
+    length: u64,
+}
+
+impl Measure {
+    /// Of all that was written so far.
+    pub fn taken(&self) -> (Digest, u64) {
+        (Digest(*self.hasher.finalize().as_bytes()), self.length)
+    }
+}
+
+impl std::io::Write for Measure {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.hasher.update(bytes);
+        self.length += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Feeds a digest field by field; every field carries its length, so no two sequences of fields share bytes.
 pub struct Fields(blake3::Hasher);
 

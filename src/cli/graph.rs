@@ -57,7 +57,7 @@ pub fn graph(front: &Front, args: &GraphArgs, out: &mut Out) -> Result<Exit, Vec
     let site = Site::find(front)?;
     let graph = plan::graph(&site, &args.targets, &args.inputs)?;
     if out.json {
-        out.json(&explain::summary(&graph));
+        out.json(&explain::Drawing(&graph));
     } else if args.dot {
         out.line(draw::dot(&graph).trim_end());
     } else if args.mermaid {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::digest::Digest;
 use crate::event::{Ending, Event, RunState, Stamped};
 use crate::exec::drive::{self, Ran};
 use crate::exec::engine::{Asked, Confirmer, Engine, Settings, Stop};
@@ -216,7 +215,7 @@ async fn plan_new(front: &Front, site: &Site, request: &Request, given: Given) -
         began: SystemClock::new().now(),
         ended: None,
         state: RunState::Running,
-        graph: Digest::of(&kept.blob),
+        graph: kept.graph,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     Ok((opened, Planned { planner, graph, who, beginning: Beginning::New(Box::new(New { row, kept, deciding })) }))
@@ -282,7 +281,6 @@ fn begin_new(store: &mut dyn Store, New { row, kept, .. }: New) -> Result<(), St
     if !kept.sealed.is_empty() {
         store.commit(Commit { sealed: kept.sealed, ..Commit::default() })?;
     }
-    store.put_blob(&kept.blob)?;
     store.begin_run(row)
 }
 

@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::lang::project::Sources;
 use crate::ops::planner::{ProjectPlanner, find};
 use crate::ops::project;
-use crate::plan::explain::{self, Summary};
+use crate::plan::explain::{self, Drawing};
 use crate::plan::graph::Graph;
 use crate::plan::{Target, lower};
 use crate::secret::Sealer;
@@ -44,14 +44,14 @@ pub struct Recipe {
 #[derive(Serialize)]
 struct Blob<'a> {
     #[serde(flatten)]
-    drawing: &'a Summary,
+    drawing: &'a Drawing<'a>,
     recipe: &'a Recipe,
 }
 
 /// A recipe in the form that the store keeps.
 pub struct Kept {
-    /// The drawing with the recipe: the run's graph blob.
-    pub blob: Vec<u8>,
+    /// The drawing with the recipe: the run's graph blob, which waits in the store for the next transaction.
+    pub graph: Digest,
     /// The texts of those files that the store does not hold yet, sealed, by keyed digest.
     pub sealed: Vec<(Digest, Vec<u8>)>,
 }
@@ -103,8 +103,9 @@ pub fn keep(
             sealed.push((digest, sealer.seal(file.text.as_bytes())));
         }
     }
-    let blob = serde_json::to_vec(&Blob { drawing: &explain::summary(graph), recipe: &recipe });
-    Ok(Kept { blob: blob.unwrap_or_default(), sealed })
+    let blob = Blob { drawing: &Drawing(graph), recipe: &recipe };
+    let graph = store.put_written(&|to| serde_json::to_writer(to, &blob).map_err(std::io::Error::from))?;
+    Ok(Kept { graph, sealed })
 }
 
 /// Why a recipe cannot be used.

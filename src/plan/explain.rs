@@ -1,9 +1,9 @@
 //! Explanations: the graph in sentences and as plain data for `--json`.
 
 use std::fmt;
-use std::sync::Arc;
 
-use serde::Serialize;
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
 
 use crate::model::contract::Effect;
 use crate::name::{Place, ResourcePattern};
@@ -85,21 +85,50 @@ pub struct Wait {
 
 /// The graph as plain data, for `pmx plan` and `--json`.
 pub fn summary(graph: &Graph) -> Summary {
+    Summary { targets: graph.targets.clone(), actions: lines(graph).collect(), merged: merged(graph), omitted: omitted(graph) }
+}
+
+/// A graph that is written down as its summary is, each line made when it is its turn: those of a large graph take as much memory as all else of it.
+pub struct Drawing<'g>(pub &'g Graph);
+
+impl Serialize for Drawing<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(graph) = self;
+        let mut fields = serializer.serialize_struct("Summary", 4)?;
+        fields.serialize_field("targets", &graph.targets)?;
+        fields.serialize_field("actions", &Lines(graph))?;
+        fields.serialize_field("merged", &merged(graph))?;
+        fields.serialize_field("omitted", &omitted(graph))?;
+        fields.end()
+    }
+}
+
+struct Lines<'g>(&'g Graph);
+
+impl Serialize for Lines<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(lines(self.0))
+    }
+}
+
+fn lines(graph: &Graph) -> impl Iterator<Item = Line> {
     let mut edges = graph.edges.iter().peekable();
-    let line = |action: &Arc<Action>| {
+    graph.actions.iter().map(move |action| {
         let mut after: Vec<Wait> = Vec::new();
         while let Some(edge) = edges.next_if(|edge| edge.to <= action.id) {
             wait(graph, edge, &mut after);
         }
         line(action, after)
-    };
+    })
+}
+
+fn merged(graph: &Graph) -> Vec<(String, String)> {
     let step = |id: ActionId| graph.actions.get(id.index()).map(|action| action.step.clone()).unwrap_or_default();
-    Summary {
-        targets: graph.targets.clone(),
-        actions: graph.actions.iter().map(line).collect(),
-        merged: graph.merged.iter().map(|merged| (merged.step.clone(), step(merged.into))).collect(),
-        omitted: graph.omitted.iter().map(|omitted| (omitted.step.clone(), omitted.condition.to_string())).collect(),
-    }
+    graph.merged.iter().map(|merged| (merged.step.clone(), step(merged.into))).collect()
+}
+
+fn omitted(graph: &Graph) -> Vec<(String, String)> {
+    graph.omitted.iter().map(|omitted| (omitted.step.clone(), omitted.condition.to_string())).collect()
 }
 
 fn wait(graph: &Graph, edge: &Edge, after: &mut Vec<Wait>) {

@@ -1,6 +1,7 @@
 //! The inventory's workflows: each gets the orders that its author wanted, from data and places alone, and leaves parallel what was.
 
 use crate::lang::Project;
+use crate::plan::explain::{Drawing, summary};
 use crate::plan::graph::Conflict;
 use crate::plan::kit::{Order, graph_of, lines, project};
 use crate::value::Value;
@@ -351,6 +352,8 @@ fn every_workflow_has_the_orders_that_its_author_wanted() {
         assert_eq!(written, 0, "{} needs no `after`", row.name);
         let implied: Vec<&str> = graph.actions.iter().filter(|a| a.flow.implied.is_some()).map(|a| a.step.as_str()).collect();
         assert_eq!(implied, Vec::<&str>::new(), "{} observes all that it reads", row.name);
+        let (drawn, summed) = (serde_json::to_string(&Drawing(&graph)), serde_json::to_string(&summary(&graph)));
+        assert_eq!(drawn.unwrap(), summed.unwrap(), "{}: a drawing is its summary, line by line", row.name);
     }
 }
 

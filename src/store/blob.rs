@@ -2,12 +2,15 @@
 #![expect(clippy::disallowed_methods, reason = "owns the files below objects/")]
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, ErrorKind, Read};
+use std::io::{BufRead as _, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use zstd::stream::write::Encoder;
+
+use super::Writing;
 use super::words::StoreError;
-use crate::digest::Digest;
+use crate::digest::{Digest, Measure};
 use crate::files::{Draft, Files, clear_drafts, is_draft};
 
 /// Blobs of at most this many bytes live in the index: as files they would cost 16 times the space and 5 times the time.
@@ -22,6 +25,33 @@ pub(super) const DIRECTORY: u32 = 0o777;
 
 /// zstd's own default.
 const LEVEL: i32 = 3;
+
+/// So much is measured and folded at once, in bytes.
+const PIECE: usize = 64 * 1024;
+
+/// A frame in the making, with the measure of what went into it.
+struct Folding {
+    measure: Measure,
+    frame: Encoder<'static, Vec<u8>>,
+}
+
+impl Write for Folding {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.frame.write_all(bytes)?;
+        self.measure.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.frame.flush()
+    }
+}
+
+/// The digest and the length of what is written.
+pub(super) fn measured(write: &Writing<'_>) -> std::io::Result<(Digest, u64)> {
+    let mut measure = BufWriter::with_capacity(PIECE, Measure::default());
+    write(&mut measure)?;
+    Ok(measure.into_inner()?.taken())
+}
 
 /// The directory of blob files.
 pub(super) struct Objects {
@@ -43,6 +73,25 @@ impl Objects {
     /// Writes `bytes` under their name unless a file is there; on return it is on disk. Says whether it was written now. A crash leaves at most a
     /// draft.
     pub fn put(&self, digest: &Digest, bytes: &[u8]) -> Result<bool, StoreError> {
+        self.put_frame(digest, || zstd::bulk::compress(bytes, LEVEL))
+    }
+
+    /// The same for `length` bytes that are folded as they are written.
+    pub fn put_written(&self, (digest, length): (&Digest, u64), write: &Writing<'_>) -> Result<bool, StoreError> {
+        self.put_frame(digest, || {
+            let mut frame = Encoder::new(Vec::new(), LEVEL)?;
+            frame.set_pledged_src_size(Some(length))?;
+            let mut folding = BufWriter::with_capacity(PIECE, Folding { measure: Measure::default(), frame });
+            write(&mut folding)?;
+            let Folding { measure, frame } = folding.into_inner()?;
+            if measure.taken() != (*digest, length) {
+                return Err(std::io::Error::other("it was not written twice the same"));
+            }
+            frame.finish()
+        })
+    }
+
+    fn put_frame(&self, digest: &Digest, frame: impl FnOnce() -> std::io::Result<Vec<u8>>) -> Result<bool, StoreError> {
         let path = self.path(digest);
         let shelf = path.parent().unwrap_or(&self.root);
         let told = |e: std::io::Error| io(format!("write the blob {}", path.display()), &e);
@@ -52,7 +101,7 @@ impl Objects {
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
                 other => other.map_err(told)?,
             }
-            let frame = zstd::bulk::compress(bytes, LEVEL).map_err(told)?;
+            let frame = frame().map_err(told)?;
             let mut draft = Draft::new(&*self.files, shelf, FILE).map_err(told)?;
             draft.write(&frame).map_err(told)?;
             draft.place(&path).map_err(told)?;

@@ -12,14 +12,14 @@ use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::blob::{DIRECTORY, FILE, LARGEST, Objects, SMALL, io};
+use super::blob::{DIRECTORY, FILE, LARGEST, Objects, SMALL, io, measured};
 use super::lease::{Ask, Request, Standing};
 use super::queue::Watch;
 use super::run_lock::Locks;
 use super::schema::Index;
 use super::verify::Damage;
 use super::words::{ActionRecord, AuditRow, Cancel, Commit, RunRow, StoreError, Version};
-use super::{Reseal, Store, admit, queue};
+use super::{Reseal, Store, Writing, admit, queue};
 use crate::digest::Digest;
 use crate::event::{RunState, Stamped, Time};
 use crate::files::{Disk, Draft, Files, clear_drafts, make_way};
@@ -231,6 +231,25 @@ impl Store for DirStore {
         let digest = self.stage(bytes)?;
         if self.pending_bytes > PENDING && !self.gathers {
             self.write(|_| Ok(()))?;
+        }
+        Ok(digest)
+    }
+
+    fn put_written(&mut self, write: &Writing<'_>) -> Result<Digest, StoreError> {
+        let told = |e: std::io::Error| io("write a blob".to_owned(), &e);
+        let (digest, length) = measured(write).map_err(told)?;
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        if length <= SMALL {
+            let mut bytes = Vec::with_capacity(length);
+            write(&mut bytes).map_err(told)?;
+            return self.put_blob(&bytes);
+        }
+        if length > LARGEST {
+            return Err(too_large(length));
+        }
+        self.locks.keep()?;
+        if self.objects.put_written((&digest, length as u64), write)? {
+            self.written.push(digest);
         }
         Ok(digest)
     }

@@ -392,3 +392,19 @@ fn no_part_outlives_a_transaction_that_was_taken_back() {
     }
     drop(directory);
 }
+
+#[test]
+fn a_blob_that_is_not_written_twice_the_same_is_refused() {
+    let (_directory, root) = fresh();
+    let mut store = DirStore::open_or_create(&root).unwrap();
+    let times = std::cell::Cell::new(0u8);
+    let refused = store.put_written(&|to| {
+        times.set(times.get() + 1);
+        to.write_all(&[times.get(); 10_000])
+    });
+    let Err(StoreError::Io { cause, .. }) = refused else { panic!("{refused:?}") };
+    assert_eq!((cause.as_str(), times.get()), ("it was not written twice the same", 2));
+    assert_eq!(store.blob_names().unwrap(), []);
+    let failing = store.put_written(&|_| Err(std::io::Error::other("no more")));
+    assert!(matches!(&failing, Err(StoreError::Io { cause, .. }) if cause == "no more"), "{failing:?}");
+}

@@ -54,6 +54,9 @@ use words::{ActionRecord, AuditRow, Cancel, Commit, RunRow, StoreError, Version}
 /// What becomes of sealed bytes: others, `None` when they stay, or why not.
 pub type Reseal<'a> = dyn FnMut(&[u8]) -> Result<Option<Vec<u8>>, String> + 'a;
 
+/// Writes a blob from its beginning to its end, the same each time.
+pub type Writing<'a> = dyn Fn(&mut dyn std::io::Write) -> std::io::Result<()> + 'a;
+
 /// A store. Synchronous; one thread of its process at a time uses it, and several processes may use one directory at the same time.
 pub trait Store: Send {
     /// The store's own id (32 hex digits), made with it: the name of its key.
@@ -62,6 +65,12 @@ pub trait Store: Send {
     /// Keeps bytes; returns their name. Keeping the same bytes again is free. Durable, and seen by other handles, at the latest when the next
     /// `commit` or `begin_run` of this handle returns: until then no row can name them.
     fn put_blob(&mut self, bytes: &[u8]) -> Result<Digest, StoreError>;
+    /// The same for what need not be held in memory as a whole: it is written as often as it must be.
+    fn put_written(&mut self, write: &Writing<'_>) -> Result<Digest, StoreError> {
+        let mut bytes = Vec::new();
+        write(&mut bytes).map_err(|e| blob::io("write a blob".to_owned(), &e))?;
+        self.put_blob(&bytes)
+    }
     /// The bytes of that name; an error when they do not hash to it any more, `None` when they are not here.
     fn blob(&mut self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError>;
 

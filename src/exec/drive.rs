@@ -66,13 +66,14 @@ enum Answer {
 
 struct Driver {
     engine: Arc<Engine>,
-    actions: Vec<Arc<Action>>,
+    /// Those that have ended are given back: a run may have very many.
+    actions: Vec<Option<Arc<Action>>>,
     states: States,
     queue: Queue,
     pen: Pen,
     running: JoinSet<Answer>,
     ids: HashMap<Id, (ActionId, Time)>,
-    ended: BTreeMap<ActionId, (Ending, String)>,
+    ended: BTreeMap<ActionId, (String, Ending, String)>,
     failures: Vec<(String, Failure)>,
     /// Whether a stop kept something from being done.
     cut: bool,
@@ -95,7 +96,7 @@ pub async fn drive(engine: Arc<Engine>, graph: Graph) -> Ran {
     *engine.herald.claims() = Claims::of(&graph.actions);
     let mut driver = Driver {
         engine,
-        actions: graph.actions,
+        actions: graph.actions.into_iter().map(Some).collect(),
         states,
         queue,
         pen: Pen::default(),
@@ -168,7 +169,7 @@ impl Driver {
 
     /// Keeps what was done before, skips what may not run, or queues a ready action.
     fn admit(&mut self, id: ActionId, stop: Stop) {
-        let action = Arc::clone(&self.actions[id.index()]);
+        let Some(action) = self.action(id) else { return };
         if self.keep(id, &action) {
             return;
         }
@@ -177,6 +178,17 @@ impl Driver {
             None if action.call.method.effect.acts() && !self.pen.open => self.hold(id),
             None => self.queue.push(id, host(&action)),
         }
+    }
+
+    /// The action, unless it has ended.
+    fn action(&self, id: ActionId) -> Option<Arc<Action>> {
+        self.actions.get(id.index()).cloned().flatten()
+    }
+
+    /// Notes how an action ended, and gives it back.
+    fn close(&mut self, id: ActionId, action: &Action, (ending, summary): (Ending, String)) {
+        self.ended.insert(id, (action.step.clone(), ending, summary));
+        self.actions[id.index()] = None;
     }
 
     /// Keeps an effect until the run holds its leases; asks for them unless that is done already.
@@ -195,7 +207,7 @@ impl Driver {
         self.pen.open = matches!(result, Ok(true));
         let stop = *self.engine.stop.borrow();
         for id in std::mem::take(&mut self.pen.waiting) {
-            let action = Arc::clone(&self.actions[id.index()]);
+            let Some(action) = self.action(id) else { continue };
             match &result {
                 Ok(_) => self.admit(id, stop),
                 Err(failure) => {
@@ -265,7 +277,7 @@ impl Driver {
             seconds: 0.0,
             left: Some(Left::All),
         });
-        self.ended.insert(id, (Ending::Skipped, summary));
+        self.close(id, action, (Ending::Skipped, summary));
         self.engine.herald.claims().ended(id);
         let forgiven = action.flow.options.optional && self.states.inherited(id).forgivable;
         let verdict = if forgiven { Verdict::OptionalBroken } else { Verdict::Broken };
@@ -296,7 +308,8 @@ impl Driver {
 
     /// Begins an action; says whether it has ended already.
     fn begin(&mut self, id: ActionId) -> bool {
-        let (engine, action) = (Arc::clone(&self.engine), Arc::clone(&self.actions[id.index()]));
+        let engine = Arc::clone(&self.engine);
+        let Some(action) = self.action(id) else { return true };
         let began = engine.wire.clock.now();
         let at_once = action.flow.loop_over.is_none() && verdict::window(&action) != Some(Duration::ZERO);
         let at_once = at_once && !action.call.method.effect.acts() && plain::action(&action);
@@ -329,7 +342,7 @@ impl Driver {
 
     fn ended_at_once(&mut self, id: ActionId, began: Time, answer: Answer) {
         self.queue.done(id);
-        let action = Arc::clone(&self.actions[id.index()]);
+        let Some(action) = self.action(id) else { return };
         self.over(id, &action, (Ok(answer), began));
     }
 
@@ -343,7 +356,7 @@ impl Driver {
             return self.leased(Err(Failure::bug("the runner panicked while it waited for leases")));
         };
         self.queue.done(id);
-        let action = Arc::clone(&self.actions[id.index()]);
+        let Some(action) = self.action(id) else { return };
         self.over(id, &action, (answer, began));
     }
 
@@ -378,7 +391,7 @@ impl Driver {
         if let Some(failure) = done.failure.filter(|_| !action.flow.options.optional) {
             self.failures.push((action.step.clone(), failure));
         }
-        self.ended.insert(id, (done.ending, done.summary));
+        self.close(id, action, (done.ending, done.summary));
         self.states.end(id, done.ending, &verdict, done.effect_begun);
     }
 
@@ -411,7 +424,7 @@ impl Driver {
             Arc::make_mut(&mut action).id.0 += first;
             action
         };
-        self.actions.extend(graph.actions.into_iter().map(moved));
+        self.actions.extend(graph.actions.into_iter().map(moved).map(Some));
         let plural = if count == 1 { "" } else { "s" };
         Done::quiet(Ending::Done, format!("{count} item{plural}"))
     }
@@ -428,8 +441,7 @@ impl Driver {
             (true, false) => RunState::Failed,
             (false, false) => RunState::Succeeded,
         };
-        let actions =
-            self.ended.into_iter().map(|(id, (ending, summary))| (self.actions[id.index()].step.clone(), ending, summary)).collect();
+        let actions = self.ended.into_values().collect();
         Ran { state, actions, failures: self.failures }
     }
 }

@@ -19,7 +19,7 @@ use crate::name::{Place, ResourcePattern, RunId};
 use crate::ops::front::Front;
 use crate::ops::history::trouble;
 use crate::ops::planner::{ProjectPlanner, find};
-use crate::ops::recipe::{self, Kept};
+use crate::ops::recipe;
 use crate::ops::repeat::{self, Deciding, Found};
 use crate::ops::resume::{self, Resuming};
 use crate::ops::site::Site;
@@ -97,7 +97,6 @@ pub(super) enum Beginning {
 /// A run with a row of its own.
 pub(super) struct New {
     row: RunRow,
-    kept: Kept,
     deciding: Option<Deciding>,
 }
 
@@ -203,8 +202,8 @@ async fn plan_new(front: &Front, site: &Site, request: &Request, given: Given) -
     answerable(&graph, &Past::default(), &*request.confirmer)?;
     ready::make_ready(site, front).await.map_err(|d| vec![d])?;
     let mut opened = opened.map_or_else(|| world::open_or_create(site, front), Ok).map_err(|d| vec![d])?;
-    let kept = recipe::keep(&sources, front.profile.as_deref(), (&graph, &inputs), (&mut *opened.store, &*opened.key));
-    let kept = kept.map_err(|e| trouble(&e))?;
+    let graph_blob = recipe::keep(&sources, front.profile.as_deref(), (&graph, &inputs), (&mut *opened.store, &*opened.key));
+    let graph_blob = graph_blob.map_err(|e| trouble(&e))?;
     let run = RunId::from_uuid(uuid::Uuid::now_v7());
     let who = Asked { run, actor: front.actor.clone(), targets: request.targets.clone(), past: Arc::default() };
     let row = RunRow {
@@ -215,10 +214,10 @@ async fn plan_new(front: &Front, site: &Site, request: &Request, given: Given) -
         began: SystemClock::new().now(),
         ended: None,
         state: RunState::Running,
-        graph: kept.graph,
+        graph: graph_blob,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    Ok((opened, Planned { planner, graph, who, beginning: Beginning::New(Box::new(New { row, kept, deciding })) }))
+    Ok((opened, Planned { planner, graph, who, beginning: Beginning::New(Box::new(New { row, deciding })) }))
 }
 
 /// A question that nobody will be there to answer is refused before anything is done: a workflow that stops a machine and may not delete it then
@@ -266,7 +265,7 @@ async fn begin(keeper: &Keeper, who: &Asked, graph: &Graph, beginning: Beginning
                 actor: who.actor.clone(),
                 actions: u32::try_from(graph.actions.len()).unwrap_or(u32::MAX),
             };
-            keeper.call(move |store| begin_new(store, *new)).await.map_err(|e| trouble(&e))?;
+            keeper.call(move |store| store.begin_run(new.row)).await.map_err(|e| trouble(&e))?;
             Ok(started)
         }
         Beginning::Again { lines, known, told } => {
@@ -275,13 +274,6 @@ async fn begin(keeper: &Keeper, who: &Asked, graph: &Graph, beginning: Beginning
             Ok(told)
         }
     }
-}
-
-fn begin_new(store: &mut dyn Store, New { row, kept, .. }: New) -> Result<(), StoreError> {
-    if !kept.sealed.is_empty() {
-        store.commit(Commit { sealed: kept.sealed, ..Commit::default() })?;
-    }
-    store.begin_run(row)
 }
 
 /// How many actions ended how, by the name of the ending.

@@ -16,7 +16,7 @@ use crate::plan::{Target, lower};
 use crate::secret::Sealer;
 use crate::source::Source;
 use crate::store::Store;
-use crate::store::words::{RunRow, StoreError};
+use crate::store::words::{Commit, RunRow, StoreError};
 use crate::value::{Map, Value};
 
 /// Raised when the recipe's form changes; another form is not resumed.
@@ -48,14 +48,6 @@ struct Blob<'a> {
     recipe: &'a Recipe,
 }
 
-/// A recipe in the form that the store keeps.
-pub struct Kept {
-    /// The drawing with the recipe: the run's graph blob, which waits in the store for the next transaction.
-    pub graph: Digest,
-    /// The texts of those files that the store does not hold yet, sealed, by keyed digest.
-    pub sealed: Vec<(Digest, Vec<u8>)>,
-}
-
 /// What is made of a recipe again.
 pub struct Remade {
     /// Answers of the planner, from the files as they were.
@@ -79,13 +71,14 @@ fn digests(sources: &Sources, sealer: &dyn Sealer) -> BTreeMap<String, Digest> {
     files(sources).map(named).collect()
 }
 
-/// The recipe of `graph` as the store keeps it.
+/// Keeps the recipe of `graph` with its drawing, and the texts of those files that the store does not hold yet. Returns the name of the run's graph blob,
+/// which is durable with the run's row at the latest.
 pub fn keep(
     sources: &Sources,
     profile: Option<&str>,
     (graph, inputs): (&Graph, &Map),
     (store, sealer): (&mut dyn Store, &dyn Sealer),
-) -> Result<Kept, StoreError> {
+) -> Result<Digest, StoreError> {
     let recipe = Recipe {
         format: FORMAT,
         profile: profile.map(str::to_owned),
@@ -94,6 +87,8 @@ pub fn keep(
         types: graph.actions.iter().map(|action| (action.call.kind.name.to_owned(), action.call.kind.revision)).collect(),
         files: digests(sources, sealer),
     };
+    let blob = Blob { drawing: &Drawing(graph), recipe: &recipe };
+    let named = store.put_written(&|to| serde_json::to_writer(to, &blob).map_err(std::io::Error::from))?;
     let mut sealed = Vec::new();
     // Files change seldom: mostly all of them are known.
     for file in files(sources) {
@@ -103,9 +98,10 @@ pub fn keep(
             sealed.push((digest, sealer.seal(file.text.as_bytes())));
         }
     }
-    let blob = Blob { drawing: &Drawing(graph), recipe: &recipe };
-    let graph = store.put_written(&|to| serde_json::to_writer(to, &blob).map_err(std::io::Error::from))?;
-    Ok(Kept { graph, sealed })
+    if !sealed.is_empty() {
+        store.commit(Commit { sealed, ..Commit::default() })?;
+    }
+    Ok(named)
 }
 
 /// Why a recipe cannot be used.

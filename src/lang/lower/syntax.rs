@@ -47,7 +47,7 @@ pub(in crate::lang) fn pieces(text: &str, header: &str, least: usize) -> Option<
     let line = format!("\n{header}");
     let next = |from: usize| text.get(from..)?.find(&line).map(|at| from + at + 1);
     let mut start = if text.starts_with(header) { 0 } else { next(0)? };
-    let mut pieces = vec![0..start];
+    let mut pieces = Vec::from([Range { start: 0, end: start }]);
     while let Some(cut) = next(ceil(text, start + least)) {
         pieces.push(start..cut);
         start = cut;

@@ -18,7 +18,7 @@ pub fn render(complaint: &Diagnostic, colour: bool) -> String {
     let others = complaint.also.iter().map(|(span, label)| (span, label, AnnotationKind::Context));
     for (span, label, kind) in primary.chain(others) {
         let path = span.source.name.to_string_lossy().into_owned();
-        let mut annotation = kind.span(clamp(&span.source.text, span.range().clone()));
+        let mut annotation = kind.span(clamp(&span.source.text, span.range()));
         if !label.is_empty() {
             annotation = annotation.label(label.as_str());
         }

@@ -27,7 +27,7 @@ use crate::ops::stopping;
 use crate::ops::world::{self, Opened};
 use crate::ops::{project, ready, secrets};
 use crate::plan::graph::{ActionId, Graph};
-use crate::plan::{Target, inputs, loose};
+use crate::plan::{Target, inputs};
 use crate::secret::Redactor;
 use crate::source::{Diagnostic, Fault, Severity};
 use crate::store::Store;
@@ -120,13 +120,11 @@ fn compile_sources(
     targets: &[String],
     inputs: &[String],
 ) -> Result<(ProjectPlanner, Graph, Map), Vec<Diagnostic>> {
-    let mut project = Arc::unwrap_or_clone(project::read(sources).sound()?);
+    let project = project::read(sources).sound()?;
     let targets = targets.iter().map(|text| Target::parse(text)).collect::<Result<Vec<_>, _>>().map_err(|d| vec![d])?;
     let inputs = inputs::parse(&project, &find, site.settings(), &targets, inputs)?;
-    let graph = loose(&project, &find, site.settings(), &targets, &inputs)?;
-    // All that they say is in the graph now, which may be large.
-    project.workflows.clear();
-    Ok((ProjectPlanner { project: Arc::new(project), profile: site.settings().cloned() }, graph.connect(), inputs))
+    let (planner, graph) = ProjectPlanner::plan(project, site.settings().cloned(), &targets, &inputs)?;
+    Ok((planner, graph, inputs))
 }
 
 /// Runs the targets, or goes on with a run. Errors are what keeps the run from beginning; what goes wrong in it is in the report.

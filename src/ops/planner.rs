@@ -11,8 +11,9 @@ use crate::model::registry;
 use crate::name::ResourceName;
 use crate::ops::recipe;
 use crate::plan::graph::{Action, Graph};
-use crate::plan::{Target, lower};
+use crate::plan::{Target, loose, lower};
 use crate::secret::Sealer;
+use crate::source::Diagnostic;
 use crate::store::Store;
 use crate::store::words::RunRow;
 use crate::value::Map;
@@ -32,6 +33,20 @@ pub struct ProjectPlanner {
 }
 
 impl ProjectPlanner {
+    /// The graph of these targets, and a planner for while it runs, which knows the definitions alone: all that workflows say is in the graph by then, and
+    /// may be much.
+    pub fn plan(
+        project: Arc<Project>,
+        profile: Option<Profile>,
+        targets: &[Target],
+        inputs: &Map,
+    ) -> Result<(Self, Graph), Vec<Diagnostic>> {
+        let mut project = Arc::unwrap_or_clone(project);
+        let graph = loose(&project, &find, profile.as_ref(), targets, inputs)?;
+        project.workflows.clear();
+        Ok((Self { project: Arc::new(project), profile }, graph.connect()))
+    }
+
     fn spec(&self, name: &ResourceName) -> Option<(&'static TypeRow, &'static SpecRow)> {
         let row = find(&self.project.definitions.get(&name.def)?.kind.value)?;
         Some((row, row.spec(&name.spec)?))

@@ -10,9 +10,9 @@ use crate::digest::Digest;
 use crate::lang::project::Sources;
 use crate::ops::planner::{ProjectPlanner, find};
 use crate::ops::project;
-use crate::plan::explain::{self, Drawing};
+use crate::plan::Target;
+use crate::plan::explain::Drawing;
 use crate::plan::graph::Graph;
-use crate::plan::{Target, lower};
 use crate::secret::Sealer;
 use crate::source::Source;
 use crate::store::Store;
@@ -184,13 +184,13 @@ pub fn remake(store: &mut dyn Store, row: &RunRow, sealer: &dyn Sealer) -> Resul
     let targets = recipe.targets.iter().map(|text| Target::parse(text)).collect::<Result<Vec<_>, _>>();
     let targets = targets.map_err(|complaint| differs(first(&[complaint])))?;
     let Value::Map(inputs) = &recipe.inputs else { return Err(differs(String::new())) };
-    let graph = lower(&project, &find, profile.as_ref(), &targets, inputs).map_err(|complaints| differs(first(&complaints)))?;
+    let (planner, graph) = ProjectPlanner::plan(project, profile, &targets, inputs).map_err(|complaints| differs(first(&complaints)))?;
     // As text: a list of places would compare equal in any other form too, but not the other way round.
-    let redrawn = serde_json::to_value(explain::summary(&graph)).unwrap_or_default();
+    let redrawn = serde_json::to_value(Drawing(&graph)).unwrap_or_default();
     if redrawn != drawing {
         return Err(differs(String::new()));
     }
-    Ok((recipe, Remade { planner: ProjectPlanner { project, profile }, graph }))
+    Ok((recipe, Remade { planner, graph }))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Local files that a method sends: their sizes, modes and SHA-256, read before anything travels.
+//! Local files that a method sends: their sizes and modes, and the SHA-256 of those that may be there already.
 #![expect(clippy::disallowed_methods, reason = "methods that upload read the user's own files, and only those")]
 
 use std::os::unix::fs::PermissionsExt;
@@ -20,8 +20,6 @@ pub struct LocalFile {
     pub size: u64,
     /// Permission bits.
     pub mode: u32,
-    /// SHA-256 of the content in hex.
-    pub sha256: String,
 }
 
 /// What there is at a path.
@@ -44,6 +42,19 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Whether a directory is there.
+///
+/// # Errors
+/// When nothing is there, or nobody may look.
+pub async fn is_dir(path: PathBuf) -> Result<bool, Failure> {
+    let look = move || std::fs::metadata(&path).map(|meta| meta.is_dir()).map_err(|e| bad(&path, &e));
+    tokio::task::spawn_blocking(look).await.map_err(|e| Failure::bug(format!("reading local files: {e}")))?
+}
+
+fn bad(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::yours(format!("{}: {error}", path.display()))
+}
+
 /// Reads a file or a directory with all that is below it. A link to a file counts as the file.
 pub async fn source(path: PathBuf) -> Result<Source, Failure> {
     let read = tokio::task::spawn_blocking(move || read(&path));
@@ -51,26 +62,25 @@ pub async fn source(path: PathBuf) -> Result<Source, Failure> {
 }
 
 fn read(source: &Path) -> Result<Source, Failure> {
-    let bad = |path: &Path, e: std::io::Error| Failure::yours(format!("{}: {e}", path.display()));
-    let meta = std::fs::metadata(source).map_err(|e| bad(source, e))?;
+    let meta = std::fs::metadata(source).map_err(|e| bad(source, &e))?;
     if meta.is_file() {
         let name = source.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let files = vec![file(source, name, &meta).map_err(|e| bad(source, e))?];
+        let files = vec![file(source.to_path_buf(), name, &meta)];
         return Ok(Source { is_dir: false, files, skipped: Vec::new() });
     }
     let mut found = Source { is_dir: true, files: Vec::new(), skipped: Vec::new() };
     let mut open = vec![(source.to_path_buf(), String::new())];
     while let Some((dir, prefix)) = open.pop() {
-        for entry in std::fs::read_dir(&dir).map_err(|e| bad(&dir, e))? {
-            let entry = entry.map_err(|e| bad(&dir, e))?;
+        for entry in std::fs::read_dir(&dir).map_err(|e| bad(&dir, &e))? {
+            let entry = entry.map_err(|e| bad(&dir, &e))?;
             let (full, path) = (entry.path(), format!("{prefix}{}", entry.file_name().to_string_lossy()));
-            let kind = entry.file_type().map_err(|e| bad(&full, e))?;
+            let kind = entry.file_type().map_err(|e| bad(&full, &e))?;
             if kind.is_dir() {
                 open.push((full, format!("{path}/")));
                 continue;
             }
             match std::fs::metadata(&full) {
-                Ok(meta) if meta.is_file() => found.files.push(file(&full, path, &meta).map_err(|e| bad(&full, e))?),
+                Ok(meta) if meta.is_file() => found.files.push(file(full, path, &meta)),
                 _ => found.skipped.push(path),
             }
             if found.files.len() > MOST {
@@ -91,14 +101,23 @@ pub async fn beginning(path: PathBuf, most: usize) -> Result<Vec<u8>, Failure> {
     let read = move || {
         let mut bytes = Vec::new();
         let done = std::fs::File::open(&path).and_then(|file| file.take(most as u64).read_to_end(&mut bytes));
-        done.map(|_| bytes).map_err(|e| Failure::yours(format!("{}: {e}", path.display())))
+        done.map(|_| bytes).map_err(|e| bad(&path, &e))
     };
     tokio::task::spawn_blocking(read).await.map_err(|e| Failure::bug(format!("reading local files: {e}")))?
 }
 
-fn file(full: &Path, path: String, meta: &std::fs::Metadata) -> std::io::Result<LocalFile> {
-    let (_, sha256) = sha256_of(full)?;
-    Ok(LocalFile { path, full: full.to_path_buf(), size: meta.len(), mode: meta.permissions().mode() & 0o7777, sha256 })
+fn file(full: PathBuf, path: String, meta: &std::fs::Metadata) -> LocalFile {
+    LocalFile { path, full, size: meta.len(), mode: meta.permissions().mode() & 0o7777 }
+}
+
+/// SHA-256 of each file, in hex.
+///
+/// # Errors
+/// When one cannot be read.
+pub async fn digests(files: Vec<PathBuf>) -> Result<Vec<String>, Failure> {
+    let one = |path: PathBuf| sha256_of(&path).map(|(_, sha256)| sha256).map_err(|e| bad(&path, &e));
+    let read = tokio::task::spawn_blocking(move || files.into_iter().map(one).collect());
+    read.await.map_err(|e| Failure::bug(format!("reading local files: {e}")))?
 }
 
 /// How many bytes a file has, and their SHA-256 in hex.
@@ -106,7 +125,8 @@ pub fn sha256_of(full: &Path) -> std::io::Result<(u64, String)> {
     use std::io::Read;
     let mut context = ring::digest::Context::new(&ring::digest::SHA256);
     let mut reader = std::fs::File::open(full)?;
-    let (mut buffer, mut bytes) = (vec![0; 1 << 16], 0);
+    let size = reader.metadata()?.len().clamp(1 << 9, 1 << 16);
+    let (mut buffer, mut bytes) = (vec![0; usize::try_from(size).unwrap_or(1 << 16)], 0);
     loop {
         let count = reader.read(&mut buffer)?;
         if count == 0 {

@@ -137,8 +137,8 @@ impl<'a> Remote<'a> {
         done.map_err(|error| failure(error, acts))
     }
 
-    /// Puts files in place and tells how far it is.
-    pub fn upload(&self, files: Vec<Upload>, deadline: Duration) -> BoxFuture<'_, Result<(), SshError>> {
+    /// Puts files in place and tells how far it is; the SHA-256 of each as it was sent, in hex.
+    pub fn upload(&self, files: Vec<Upload>, deadline: Duration) -> BoxFuture<'_, Result<Vec<String>, SshError>> {
         let total = files.iter().map(weight).sum();
         Box::pin(async move {
             let told = |sent: u64| self.ctx.reporter.transfer(sent, total);

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::wire::clock::{Clock as _, SystemClock};
+use crate::wire::eager::Eager;
 use crate::wire::exec::Endings;
 use crate::wire::hostkey::{self, HostKeys};
 use crate::wire::login::{Keys, Login};
@@ -103,7 +104,7 @@ impl Dial<'_> {
         let watcher = Watcher { known: known.clone(), seen: Arc::clone(&seen) };
         let config = Arc::new(config(known.as_ref()));
         let shaken = match &self.via {
-            None => russh::client::connect_stream(config, self.tcp(name).await?, watcher).await,
+            None => russh::client::connect_stream(config, Eager::new(self.tcp(name).await?), watcher).await,
             Some(via) => russh::client::connect_stream(config, self.tunnel(via, name).await?.into_stream(), watcher).await,
         };
         let mut handle = match (shaken, known, seen.get()) {

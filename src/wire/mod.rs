@@ -8,6 +8,8 @@
 pub mod clock;
 pub mod command;
 mod connection;
+mod content;
+mod eager;
 mod exec;
 pub mod hostkey;
 pub mod http;

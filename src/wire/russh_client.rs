@@ -270,7 +270,7 @@ impl Ssh for SshClient {
         files: Vec<Upload>,
         deadline: Duration,
         progress: &'a (dyn Fn(u64) + Send + Sync),
-    ) -> BoxFuture<'a, Result<(), SshError>> {
+    ) -> BoxFuture<'a, Result<Vec<String>, SshError>> {
         Box::pin(async move {
             let (what, begun) = (format!("upload of {} files", files.len()), AtomicBool::new(false));
             let temporary = sftp::Temporary::default();

@@ -5,26 +5,30 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::TryFutureExt as _;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use russh::client::Msg;
 use russh::{Channel, ChannelMsg};
 use russh_sftp::client::error::Error;
 use russh_sftp::client::{Config, RawSftpSession};
 use russh_sftp::protocol::{FileAttributes, OpenFlags, Packet, StatusCode};
-use tokio::io::AsyncReadExt as _;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::wire::command::Command;
 use crate::wire::connection::{self, Connection, Fault};
+use crate::wire::content::Chunks;
 use crate::wire::exec::{self, Job};
-use crate::wire::ssh::{Content, Input, RemoteFile, SshError, Upload, beside};
+use crate::wire::ssh::{Input, RemoteFile, SshError, Upload, beside};
 
 /// Files at once: 1,000 small files take 127 ms so, and 450 one at a time.
 const FILES: usize = 64;
 
-/// Chunks of one large file at once, and their size: together the window that SSH gives a channel.
-const CHUNKS: usize = 32;
+/// Bytes of one large file at once: the window that OpenSSH gives a channel.
+const IN_FLIGHT: usize = 2 << 20;
+
+/// Bytes of a write: what every server takes (draft-ietf-secsh-filexfer-02, section 3), and the most that one gets which says that it takes more.
 const CHUNK: usize = 32 << 10;
+const LARGEST_CHUNK: usize = 252 << 10;
 
 /// With more files than this one `sync` of the file system takes the place of one per file: 1,000 of those cost seconds.
 const TOGETHER: usize = 16;
@@ -52,6 +56,7 @@ const REGULAR: u32 = 0o100_000;
 
 const POSIX_RENAME: &str = "posix-rename@openssh.com";
 const FSYNC: &str = "fsync@openssh.com";
+const LIMITS: &str = "limits@openssh.com";
 
 /// An SFTP session on its own channel.
 pub(super) struct Session {
@@ -61,6 +66,7 @@ pub(super) struct Session {
     home: String,
     posix_rename: bool,
     fsync: bool,
+    chunk: usize,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -114,48 +120,76 @@ impl Session {
                 raw.init().await.map_err(told)?
             }
         };
-        let home = raw.realpath(".").await.map_err(told)?.files.into_iter().next().map(|file| file.filename).unwrap_or_default();
         let offers = |name: &str| version.extensions.contains_key(name);
-        let (posix_rename, fsync) = (offers(POSIX_RENAME), offers(FSYNC));
-        Ok(Self { raw, connection: Arc::clone(connection), host: connection.name.clone(), home, posix_rename, fsync, _permit: permit })
+        let (posix_rename, fsync, limits) = (offers(POSIX_RENAME), offers(FSYNC), offers(LIMITS));
+        let limits = async {
+            let asked = if limits { raw.limits().await.ok() } else { None };
+            asked.map_or(CHUNK, |limits| usize::try_from(limits.max_write_len).unwrap_or(LARGEST_CHUNK).clamp(CHUNK, LARGEST_CHUNK))
+        };
+        let (home, chunk) = tokio::join!(raw.realpath("."), limits);
+        let home = home.map_err(told)?.files.into_iter().next().map(|file| file.filename).unwrap_or_default();
+        let (connection, host) = (Arc::clone(connection), connection.name.clone());
+        Ok(Self { raw, connection, host, home, posix_rename, fsync, chunk, _permit: permit })
     }
 
-    /// Puts all files in place: all are written beside their places first, then reach the disk, then take their places.
+    /// Puts all files in place, and tells the SHA-256 of what was sent of each: all are written beside their places first, then reach the disk, then take their places.
     pub(super) async fn upload(
         &self,
         files: &[Upload],
         progress: &(dyn Fn(u64) + Send + Sync),
         temporary: &Temporary,
-    ) -> Result<(), SshError> {
+    ) -> Result<Vec<String>, SshError> {
         let places: Vec<Place> = files.iter().map(|file| Place::of(self.path(&file.dest))).collect();
         let dirs: BTreeSet<&str> = places.iter().map(|place| parent(&place.dest)).collect();
         self.make_dirs(&dirs).await?;
-        let sent = AtomicU64::new(0);
-        let report = |bytes: usize| progress(sent.fetch_add(bytes as u64, Ordering::SeqCst) + bytes as u64);
+        let travelled = AtomicU64::new(0);
+        let report = |bytes: usize| progress(travelled.fetch_add(bytes as u64, Ordering::SeqCst) + bytes as u64);
         let each = self.fsync && files.len() <= TOGETHER;
         temporary.names().extend(places.iter().map(|place| place.temp.clone()));
-        let writes = (0..files.len()).map(|at| self.write(&files[at], &places[at], each, &report));
-        stream::iter(writes).buffer_unordered(FILES).try_collect::<()>().await?;
+        let writes = (0..files.len()).map(|at| self.write(&files[at], &places[at], each, &report).map_ok(move |sha256| (at, sha256)));
+        let mut sent: Vec<(usize, String)> = stream::iter(writes).buffer_unordered(FILES).try_collect().await?;
+        sent.sort_unstable();
         if self.fsync && !each && !self.sync_together(&dirs).await {
             let syncs = (0..files.len()).map(|at| self.sync(&places[at]));
             stream::iter(syncs).buffer_unordered(FILES).try_collect::<()>().await?;
         }
         let renames = (0..files.len()).map(|at| self.settle(&places[at], &files[at].dest, temporary));
-        stream::iter(renames).buffer_unordered(FILES).try_collect::<()>().await
+        stream::iter(renames).buffer_unordered(FILES).try_collect::<()>().await?;
+        Ok(sent.into_iter().map(|(_, sha256)| sha256).collect())
     }
 
-    /// Writes a file beside its place.
-    async fn write(&self, file: &Upload, place: &Place, sync: bool, report: &(dyn Fn(usize) + Send + Sync)) -> Result<(), SshError> {
+    /// Writes a file beside its place, and tells its SHA-256.
+    async fn write(&self, file: &Upload, place: &Place, sync: bool, report: &(dyn Fn(usize) + Send + Sync)) -> Result<String, SshError> {
         let told = |e: Error| refused(&self.host, &file.dest, &e);
+        let mut chunks = Chunks::of(&file.content, self.chunk);
+        let first = chunks.next().await?;
         let flags = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::EXCLUDE;
         // Closed to all others from its first moment; what it may become, it becomes when it is complete.
         let handle = self.raw.open(place.temp.as_str(), flags, mode(0o600)).await.map_err(told)?.handle;
-        self.fill(&handle, file, report).await?;
-        self.raw.fsetstat(handle.as_str(), mode(file.mode)).await.map_err(told)?;
-        if sync {
-            self.raw.fsync(handle.as_str()).await.map_err(told)?;
+        let handle = handle.as_str();
+        let write = |offset: u64, data: Vec<u8>| async move {
+            let length = data.len();
+            if length > 0 {
+                self.raw.write(handle, offset, data).await.map_err(told)?;
+                report(length);
+            }
+            Ok::<(), SshError>(())
+        };
+        let moded = async { self.raw.fsetstat(handle, mode(file.mode)).await.map(drop).map_err(told) };
+        let synced = async { if sync { self.raw.fsync(handle).await.map(drop).map_err(told) } else { Ok(()) } };
+        let close = async { self.raw.close(handle).await.map(drop).map_err(told) };
+        if let Some(sha256) = chunks.sha256() {
+            // A server does what concerns one file in the order in which it was asked (draft-ietf-secsh-filexfer-02, section 6.1), so nothing has to wait.
+            tokio::try_join!(biased; write(0, first), moded, synced, close)?;
+            return Ok(sha256.clone());
         }
-        self.raw.close(handle).await.map(drop).map_err(told)
+        let begun = stream::once(async move { Ok((0, first)) });
+        let writes = begun.chain(chunks.rest()).map_ok(|(offset, data)| write(offset, data));
+        writes.try_buffer_unordered((IN_FLIGHT / self.chunk).max(1)).try_collect::<()>().await?;
+        moded.await?;
+        synced.await?;
+        close.await?;
+        Ok(chunks.sha256().cloned().unwrap_or_default())
     }
 
     async fn sync(&self, place: &Place) -> Result<(), SshError> {
@@ -197,42 +231,6 @@ impl Session {
             self.make_dir(dir).await?;
         }
         Ok(())
-    }
-
-    async fn fill(&self, handle: &str, file: &Upload, report: &(dyn Fn(usize) + Send + Sync)) -> Result<(), SshError> {
-        let write = |offset: u64, data: Vec<u8>| async move {
-            let length = data.len();
-            self.raw.write(handle, offset, data).await.map_err(|e| refused(&self.host, &file.dest, &e))?;
-            report(length);
-            Ok::<(), SshError>(())
-        };
-        let known = if let Content::Known(_, sha256) = &file.content { Some(sha256.clone()) } else { None };
-        let bytes = match &file.content {
-            Content::Bytes(bytes) => bytes.as_slice(),
-            Content::Secret(secret) => secret.expose().as_bytes(),
-            Content::File(path) | Content::Known(path, _) => {
-                let local = |e: std::io::Error| SshError::Local(format!("{} cannot be uploaded: {e}", path.display()));
-                let source = tokio::fs::File::open(path).await.map_err(local)?;
-                let digest = known.map(|known| (ring::digest::Context::new(&ring::digest::SHA256), known));
-                let chunks = stream::try_unfold((source, 0, digest), |(mut source, offset, mut digest)| async move {
-                    let mut data = Vec::with_capacity(CHUNK);
-                    (&mut source).take(CHUNK as u64).read_to_end(&mut data).await?;
-                    if data.is_empty() {
-                        return unchanged(digest).map(|()| None);
-                    }
-                    if let Some((context, _)) = &mut digest {
-                        context.update(&data);
-                    }
-                    let next = offset + data.len() as u64;
-                    Ok(Some(((offset, data), (source, next, digest))))
-                });
-                let writes = chunks.map_err(local).map_ok(|(offset, data)| write(offset, data));
-                return writes.try_buffer_unordered(CHUNKS).try_collect().await;
-            }
-        };
-        let chunk = |at: usize| bytes[at..bytes.len().min(at + CHUNK)].to_vec();
-        let writes = (0..bytes.len()).step_by(CHUNK).map(|at| write(at as u64, chunk(at)));
-        stream::iter(writes).buffer_unordered(CHUNKS).try_collect().await
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
@@ -470,13 +468,6 @@ fn mode(bits: u32) -> FileAttributes {
 /// What kind of thing it is. The library's own questions look at single bits, and a socket has those of a directory.
 fn kind(attributes: &FileAttributes) -> u32 {
     attributes.permissions.unwrap_or(0) & 0o170_000
-}
-
-/// Whether what was read is what was known of it.
-fn unchanged(digest: Option<(ring::digest::Context, String)>) -> std::io::Result<()> {
-    let Some((context, known)) = digest else { return Ok(()) };
-    let read: String = context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    if read == known { Ok(()) } else { Err(std::io::Error::other("it changed while it travelled")) }
 }
 
 /// The directory of a path; one without is in the home, where SFTP and commands begin.

@@ -9,7 +9,7 @@ use super::*;
 use crate::secret::{Origin, Secret};
 use crate::wire::hostkey::MemoryPins;
 use crate::wire::russh_client::SshClient;
-use crate::wire::ssh::{Pinning, Ssh as _, Target};
+use crate::wire::ssh::{Content, Pinning, Ssh as _, Target};
 use crate::wire::sshd::{Sshd, me};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -51,7 +51,11 @@ async fn two_hundred_files_and_a_secret_arrive_whole() {
     let progress = |sent: u64| {
         most.fetch_max(sent, Ordering::SeqCst);
     };
-    client.upload(&game(), files, SOON, &progress).await.unwrap();
+    let digests = client.upload(&game(), files, SOON, &progress).await.unwrap();
+    let digest = |bytes: &[u8]| ring::digest::digest(&ring::digest::SHA256, bytes).as_ref().iter().map(|b| format!("{b:02x}")).collect();
+    let sent: Vec<String> = (0..200).map(|n| digest(format!("file {n}").as_bytes())).collect();
+    assert_eq!(digests[..200], sent);
+    assert_eq!(digests[200..], [b"hush".to_vec(), vec![7; 300_000], Vec::new(), b"home".to_vec()].map(|bytes| digest(&bytes)));
     for n in 0..200 {
         assert_eq!(std::fs::read_to_string(format!("{root}/d{}/f{n}", n % 7)).unwrap(), format!("file {n}"));
     }

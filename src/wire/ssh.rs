@@ -219,13 +219,14 @@ pub trait Ssh: Send + Sync {
     fn exec<'a>(&'a self, target: &'a Target, exec: Exec, sink: Sink<'a>) -> BoxFuture<'a, Result<Output, SshError>>;
 
     /// Puts files in place, each by a temporary name, sync and rename, so that a cut leaves the old file whole. `progress` is told the bytes sent so far.
+    /// What it gives is the SHA-256 of what was sent of each file, in hex and in their order.
     fn upload<'a>(
         &'a self,
         target: &'a Target,
         files: Vec<Upload>,
         deadline: Duration,
         progress: &'a (dyn Fn(u64) + Send + Sync),
-    ) -> BoxFuture<'a, Result<(), SshError>>;
+    ) -> BoxFuture<'a, Result<Vec<String>, SshError>>;
 
     /// Lists the regular files below `dir`; an absent directory is an empty list. With `digests` each has its SHA-256.
     fn list<'a>(

@@ -255,9 +255,9 @@ impl Ssh for ScriptedSsh {
         files: Vec<Upload>,
         _deadline: Duration,
         progress: &'a (dyn Fn(u64) + Send + Sync),
-    ) -> BoxFuture<'a, Result<(), SshError>> {
+    ) -> BoxFuture<'a, Result<Vec<String>, SshError>> {
         Box::pin(async move {
-            let mut sent = 0;
+            let (mut sent, mut digests) = (0, Vec::new());
             for upload in files {
                 let bytes = match upload.content {
                     Content::Bytes(bytes) => bytes,
@@ -267,13 +267,14 @@ impl Ssh for ScriptedSsh {
                     }
                 };
                 sent += bytes.len() as u64;
+                digests.push(sha256_hex(&bytes));
                 let mut script = locked(&self.script);
                 script.begin("upload", &format!("{}:{} {:04o}", target.host, upload.dest, upload.mode))?;
                 script.files.insert((target.host.clone(), upload.dest), ScriptedFile { bytes, mode: upload.mode });
                 drop(script);
                 progress(sent);
             }
-            Ok(())
+            Ok(digests)
         })
     }
 

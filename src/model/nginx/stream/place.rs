@@ -163,7 +163,7 @@ impl<'a> Place<'a> {
         };
         let mode = self.remote.file(&path).await?.map_or(0o644, |file| file.mode);
         let file = Upload { content: Content::Bytes(text.as_bytes().to_vec()), dest: path, mode };
-        self.remote.files(self.remote.ctx.wire.ssh.upload(&self.remote.target, vec![file], ACT_DEADLINE, &|_| {}), true).await
+        self.remote.files(self.remote.ctx.wire.ssh.upload(&self.remote.target, vec![file], ACT_DEADLINE, &|_| {}), true).await.map(drop)
     }
 
     /// The ports of all proxies but `own`, by their files.

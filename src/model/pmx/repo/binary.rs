@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Fields;
 use crate::model::contract::{Call, Context, Failure, Outcome};
-use crate::model::local::{beginning, source};
+use crate::model::local::{beginning, digests, source};
 use crate::model::pmx::repo::elf;
 use crate::model::pmx::repo::place::check_dir;
 use crate::model::pmx::repo::sync::{TRANSFER, TRANSFER_DEADLINE};
@@ -68,9 +68,9 @@ pub(super) async fn sync_binary(ctx: &Context, call: Call) -> Result<Outcome, Fa
     }
     let remote = globals.ssh.remote(ctx).ok_or_else(|| off(ctx))?;
     let host = remote.target.host.clone();
-    let local =
-        source(full.clone()).await?.files.into_iter().next().ok_or_else(|| absent(&ctx.root, name, arguments.source_dir.as_deref()))?;
-    let digest = format!("sha256:{}", local.sha256);
+    let local = source(full.clone()).await?.files.into_iter().next();
+    let local = local.ok_or_else(|| absent(&ctx.root, name, arguments.source_dir.as_deref()))?;
+    let digest = format!("sha256:{}", digests(vec![full.clone()]).await?.concat());
     let binary = Binary { path: path.clone(), bytes: local.size, digest: digest.clone() };
     let changed = read(&remote, &path).await? != Some(binary.clone());
     if changed {

@@ -91,12 +91,14 @@ struct Pen {
 
 /// Runs every action of `graph` that may run.
 pub async fn drive(engine: Arc<Engine>, graph: Graph) -> Ran {
-    let states = States::new(graph.actions.len(), waits(&graph.actions, &graph.edges, 0));
+    let Graph { actions, edges, .. } = graph;
+    let states = States::new(actions.len(), waits(&actions, &edges, 0));
+    drop(edges);
     let queue = Queue::new(engine.settings.jobs, engine.settings.per_host);
-    *engine.herald.claims() = Claims::of(&graph.actions);
+    *engine.herald.claims() = Claims::of(&actions);
     let mut driver = Driver {
         engine,
-        actions: graph.actions.into_iter().map(Some).collect(),
+        actions: actions.into_iter().map(Some).collect(),
         states,
         queue,
         pen: Pen::default(),

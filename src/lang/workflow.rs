@@ -20,8 +20,8 @@ pub struct Workflow {
     pub description: Option<String>,
     /// `[input.<name>]`.
     pub inputs: BTreeMap<String, Spanned<Field>>,
-    /// `[[step]]`, in order.
-    pub steps: Vec<Step>,
+    /// `[[step]]`, in order; shared, so that those of a large workflow can be given back one by one.
+    pub steps: Vec<Arc<Step>>,
 }
 
 /// One step.

@@ -11,7 +11,7 @@ use crate::model::registry;
 use crate::name::ResourceName;
 use crate::ops::recipe;
 use crate::plan::graph::{Action, Graph};
-use crate::plan::{Target, loose, lower};
+use crate::plan::{Target, lower, spend};
 use crate::secret::Sealer;
 use crate::source::Diagnostic;
 use crate::store::Store;
@@ -42,8 +42,7 @@ impl ProjectPlanner {
         inputs: &Map,
     ) -> Result<(Self, Graph), Vec<Diagnostic>> {
         let mut project = Arc::unwrap_or_clone(project);
-        let graph = loose(&project, &find, profile.as_ref(), targets, inputs)?;
-        project.workflows.clear();
+        let graph = spend(&mut project, &find, profile.as_ref(), targets, inputs)?;
         Ok((Self { project: Arc::new(project), profile }, graph.connect()))
     }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::digest::Digest;
 use crate::lang::project::Sources;
@@ -21,6 +22,10 @@ use crate::value::{Map, Value};
 
 /// Raised when the recipe's form changes; another form is not resumed.
 const FORMAT: u32 = 1;
+/// A longer text is sealed in parts of so many bytes: sealing and storing one takes four times its size for a moment.
+const PART: usize = 1 << 20;
+/// So many sealed bytes are stored at once.
+const AT_ONCE: usize = 4 << 20;
 /// The name of the project's own file.
 const PMXFILE: &str = "Pmxfile.toml";
 
@@ -36,8 +41,34 @@ pub struct Recipe {
     pub inputs: Value,
     /// The revision of each type that the graph calls.
     pub types: BTreeMap<String, u32>,
-    /// Every file of the project by its path, as the keyed digest of its text.
-    pub files: BTreeMap<String, Digest>,
+    /// Every file of the project by its path.
+    pub files: BTreeMap<String, Text>,
+}
+
+/// The text of a file, as keyed digests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Text {
+    /// Of all of it.
+    Whole(Digest),
+    /// Of its parts, in their order.
+    Parts(Vec<Digest>),
+}
+
+impl Text {
+    fn of(text: &str, sealer: &dyn Sealer) -> Self {
+        match text.len() {
+            ..=PART => Self::Whole(sealer.keyed_digest(text.as_bytes())),
+            _ => Self::Parts(text.as_bytes().chunks(PART).map(|part| sealer.keyed_digest(part)).collect()),
+        }
+    }
+
+    fn digests(&self) -> &[Digest] {
+        match self {
+            Self::Whole(digest) => std::slice::from_ref(digest),
+            Self::Parts(digests) => digests,
+        }
+    }
 }
 
 /// The blob that a run's row names as its graph.
@@ -65,12 +96,6 @@ pub fn texts(sources: &Sources) -> BTreeMap<String, &str> {
     files(sources).map(|file| (file.name.display().to_string(), file.text.as_str())).collect()
 }
 
-/// Every file by its path, as the keyed digest of its text.
-fn digests(sources: &Sources, sealer: &dyn Sealer) -> BTreeMap<String, Digest> {
-    let named = |file: &Arc<Source>| (file.name.display().to_string(), sealer.keyed_digest(file.text.as_bytes()));
-    files(sources).map(named).collect()
-}
-
 /// Keeps the recipe of `graph` with its drawing, and the texts of those files that the store does not hold yet. Returns the name of the run's graph blob,
 /// which is durable with the run's row at the latest.
 pub fn keep(
@@ -85,17 +110,25 @@ pub fn keep(
         targets: graph.targets.clone(),
         inputs: Value::Map(inputs.clone()),
         types: graph.actions.iter().map(|action| (action.call.kind.name.to_owned(), action.call.kind.revision)).collect(),
-        files: digests(sources, sealer),
+        files: files(sources).map(|file| (file.name.display().to_string(), Text::of(&file.text, sealer))).collect(),
     };
     let blob = Blob { drawing: &Drawing(graph), recipe: &recipe };
     let named = store.put_written(&|to| serde_json::to_writer(to, &blob).map_err(std::io::Error::from))?;
-    let mut sealed = Vec::new();
     // Files change seldom: mostly all of them are known.
+    let (mut sealed, mut bytes) = (Vec::new(), 0);
     for file in files(sources) {
-        let digest = recipe.files.get(&file.name.display().to_string()).copied();
-        let digest = digest.unwrap_or_else(|| sealer.keyed_digest(file.text.as_bytes()));
-        if store.sealed(&digest)?.is_none() {
-            sealed.push((digest, sealer.seal(file.text.as_bytes())));
+        let Some(text) = recipe.files.get(&file.name.display().to_string()) else { continue };
+        // An empty text has a digest, too, but no chunk.
+        let parts = file.text.as_bytes().chunks(PART).chain(file.text.is_empty().then_some(&[][..]));
+        for (digest, part) in text.digests().iter().zip(parts) {
+            if store.sealed(digest)?.is_none() {
+                sealed.push((*digest, sealer.seal(part)));
+                bytes += part.len();
+            }
+            if bytes >= AT_ONCE {
+                bytes = 0;
+                store.commit(Commit { sealed: std::mem::take(&mut sealed), ..Commit::default() })?;
+            }
         }
     }
     if !sealed.is_empty() {
@@ -152,10 +185,13 @@ pub fn find_recipe(store: &mut dyn Store, row: &RunRow) -> Result<(Recipe, serde
 /// The files of a recipe as they were.
 pub fn opened(store: &mut dyn Store, recipe: &Recipe, sealer: &dyn Sealer) -> Result<Sources, Unusable> {
     let mut sources = Sources { pmxfile: Source::new(PMXFILE, ""), definitions: Vec::new(), workflows: Vec::new() };
-    for (name, digest) in &recipe.files {
+    for (name, text) in &recipe.files {
         let lost = |why: &str| Unusable::Gone(format!("its file {name} {why}"));
-        let sealed = store.sealed(digest)?.ok_or_else(|| lost("is not in the store"))?;
-        let plain = sealer.open(&sealed).ok_or_else(|| lost("was sealed with another key than this store's"))?;
+        let mut plain = Zeroizing::new(Vec::new());
+        for digest in text.digests() {
+            let sealed = store.sealed(digest)?.ok_or_else(|| lost("is not in the store"))?;
+            plain.extend_from_slice(&sealer.open(&sealed).ok_or_else(|| lost("was sealed with another key than this store's"))?);
+        }
         let source = Source::new(name.as_str(), std::str::from_utf8(&plain).map_err(|_| lost("is not text"))?);
         match Path::new(name).parent().and_then(Path::to_str) {
             Some("definitions") => sources.definitions.push(source),
@@ -218,5 +254,52 @@ mod tests {
             };
             find_recipe(&mut store, &row).map(drop).map_err(|error| error.to_string())
         });
+    }
+
+    /// Seals nothing: what is kept can be looked at.
+    struct Open;
+
+    impl Sealer for Open {
+        fn seal(&self, plain: &[u8]) -> Vec<u8> {
+            plain.to_vec()
+        }
+        fn open(&self, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+            Some(sealed.to_vec().into())
+        }
+        fn keyed_digest(&self, plain: &[u8]) -> Digest {
+            Digest::keyed(&[7; 32], plain)
+        }
+    }
+
+    #[test]
+    fn a_long_text_is_kept_in_parts_and_read_whole() {
+        // Signs of two bytes, so that a part ends inside one.
+        let long = format!("#{}", "ü".repeat(3 * PART));
+        let texts = ["", "short", &long, &long[1..], &"x".repeat(PART), &"y".repeat(PART + 1)];
+        let workflows =
+            texts.iter().zip(0..).map(|(text, number)| Source::new(format!("workflows/{number}.toml").as_str(), *text)).collect();
+        let sources = Sources { pmxfile: Source::new(PMXFILE, "[project]"), definitions: Vec::new(), workflows };
+        let graph = Graph {
+            targets: vec!["all".to_owned()],
+            actions: Vec::new(),
+            edges: Vec::new(),
+            merged: Vec::new(),
+            omitted: Vec::new(),
+            variants: Arc::default(),
+        };
+        let mut store = crate::store::memory::MemoryStore::new();
+        let blob = keep(&sources, None, (&graph, &Map::new()), (&mut store, &Open)).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&store.blob(&blob).unwrap().unwrap()).unwrap();
+        let files = &json["recipe"]["files"];
+        // As long as a text is short its form is that of every version.
+        assert_eq!(files["workflows/1.toml"], Open.keyed_digest(b"short").to_string());
+        assert_eq!(files["workflows/4.toml"], Open.keyed_digest("x".repeat(PART).as_bytes()).to_string());
+        assert_eq!((files["workflows/2.toml"].as_array().unwrap().len(), files["workflows/5.toml"].as_array().unwrap().len()), (7, 2));
+        let recipe: Recipe = serde_json::from_value(json["recipe"].clone()).unwrap();
+        let again = opened(&mut store, &recipe, &Open).unwrap();
+        assert_eq!(super::texts(&again), super::texts(&sources));
+        let largest =
+            files.as_object().unwrap().values().flat_map(|file| serde_json::from_value::<Text>(file.clone()).unwrap().digests().to_vec());
+        assert!(largest.map(|digest| store.sealed(&digest).unwrap().unwrap().len()).max() <= Some(PART));
     }
 }

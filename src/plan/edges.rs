@@ -67,7 +67,7 @@ impl Weaver {
     fn values(&mut self, action: &Action, found: &mut Found) {
         for read in &action.touch.reads {
             self.writers.read(&read.resource, &mut |from, resource| {
-                found.add(from, Conflict::Value { resource, reference: read.reference.clone() });
+                found.add(from, Conflict::Value { resource: Box::new(resource), reference: read.reference.clone() });
             });
         }
         for write in &action.touch.writes {
@@ -85,7 +85,7 @@ impl Weaver {
         for write in &action.touch.writes {
             self.resources.enter(resource_spot(&write.resource), Class::Alone, id, &mut |(from, class, member)| {
                 let instance = member.map(str::to_owned).or_else(|| write.resource.instance.clone());
-                let resource = ResourcePattern { instance, ..write.resource.clone() };
+                let resource = Box::new(ResourcePattern { instance, ..write.resource.clone() });
                 found.add(from, Conflict::Order { resource, both_write: class == Class::Alone });
             });
         }
@@ -98,7 +98,7 @@ impl Weaver {
         }
         for used in &action.touch.places {
             self.spots.enter(place_spot(&used.place), class(action, used), action.id.0, &mut |(from, _, member)| {
-                found.add(from, Conflict::Place(narrow(&used.place, member)));
+                found.add(from, Conflict::Place(Box::new(narrow(&used.place, member))));
             });
         }
     }
@@ -147,6 +147,10 @@ struct Sinks {
 impl Sinks {
     /// All members stand before whoever asks, so the answer is final.
     fn of(&mut self, group: usize, members: &[ActionId], reducer: &Reducer) -> Vec<ActionId> {
+        if members.len() < 2 {
+            self.work += 1;
+            return members.to_vec();
+        }
         if let Some(known) = self.known.get(&group) {
             self.work += known.len() as u64;
             return known.clone();

@@ -76,19 +76,19 @@ pub enum Conflict {
     /// It reads what the earlier one writes.
     Value {
         /// What is written and read.
-        resource: ResourcePattern,
+        resource: Box<ResourcePattern>,
         /// The reference that reads it, where it stands.
         reference: Span,
     },
     /// It writes what the earlier one reads or writes.
     Order {
         /// The resource.
-        resource: ResourcePattern,
+        resource: Box<ResourcePattern>,
         /// Whether the earlier one writes it (else it reads it).
         both_write: bool,
     },
     /// Both act at one place.
-    Place(Place),
+    Place(Box<Place>),
     /// `after` says so.
     After(Span),
 }

@@ -1,12 +1,13 @@
 //! Lowering: from targets to actions in program order, nested workflows inlined and known loops unrolled.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::lang::Project;
 use crate::lang::definition::{Argument, Arguments};
 use crate::lang::pmxfile::Profile;
 use crate::lang::template::Template;
+use crate::lang::workflow::{Step, What};
 use crate::name::ResourcePattern;
 use crate::plan::Types;
 use crate::plan::arrange::{Arranged, arrange};
@@ -45,6 +46,7 @@ pub(super) struct Lowering<'a> {
     pub complaints: Vec<Diagnostic>,
     /// Step paths in use: a workflow that is asked for twice gets a number.
     roots: BTreeSet<String>,
+    spent: Spent,
 }
 
 /// The graph of these targets, in their order, under these inputs. A pure function of its arguments.
@@ -58,12 +60,45 @@ pub fn lower(
     targets: &[Target],
     inputs: &Map,
 ) -> Result<Graph, Vec<Diagnostic>> {
-    loose(project, types, profile, targets, inputs).map(Loose::connect)
+    loose((project, BTreeMap::new()), types, profile, targets, inputs).map(Loose::connect)
 }
 
-/// The same up to its edges: who has no other use for a large project may give it back before they are found.
-pub fn loose(
-    project: &Project,
+/// The same up to its edges, for who has no other use for a large project than its definitions: each step of a target is given back when it is lowered, and
+/// all other workflows at the end.
+pub fn spend(
+    project: &mut Project,
+    types: Types<'_>,
+    profile: Option<&Profile>,
+    targets: &[Target],
+    inputs: &Map,
+) -> Result<Loose, Vec<Diagnostic>> {
+    let spent = once_only(project, targets);
+    let loose = loose((project, spent), types, profile, targets, inputs);
+    project.workflows.clear();
+    loose
+}
+
+/// Takes the steps of those targets that are asked for once, and that no step runs.
+fn once_only(project: &mut Project, targets: &[Target]) -> Spent {
+    let steps = project.workflows.values().flat_map(|workflow| &workflow.steps);
+    let nested: BTreeSet<String> =
+        steps.filter_map(|step| if let What::Workflow(name) = &step.what { Some(name.value.clone()) } else { None }).collect();
+    let mut spent = Spent::new();
+    for target in targets {
+        let Target::Workflow(name) = target else { continue };
+        let once = targets.iter().filter(|other| *other == target).count() == 1 && !nested.contains(name);
+        if let (true, Some(workflow)) = (once, project.workflows.get_mut(name)) {
+            spent.insert(name.clone(), std::mem::take(&mut workflow.steps));
+        }
+    }
+    spent
+}
+
+/// The steps of workflows that nobody needs afterwards.
+type Spent = BTreeMap<String, Vec<Arc<Step>>>;
+
+fn loose(
+    (project, spent): (&Project, Spent),
     types: Types<'_>,
     profile: Option<&Profile>,
     targets: &[Target],
@@ -80,6 +115,7 @@ pub fn loose(
         groups: 0,
         complaints: Vec::new(),
         roots: BTreeSet::new(),
+        spent,
     };
     lowering.unknown_inputs(targets, inputs);
     for target in targets {
@@ -146,7 +182,8 @@ impl Lowering<'_> {
                 Some(workflow) => match inputs::check(&workflow.inputs, given) {
                     Ok(values) => {
                         let frame = Arc::new(Frame { inputs: values, each: None });
-                        self.workflow(workflow, &frame, &Around::root(path, name));
+                        let steps = self.spent.remove(name).unwrap_or_else(|| workflow.steps.clone());
+                        self.workflow(workflow, steps, &frame, &Around::root(path, name));
                     }
                     Err(complaints) => complaints.into_iter().for_each(|complaint| {
                         self.complain(complaint);

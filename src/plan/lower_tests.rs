@@ -1,10 +1,11 @@
 //! Tests of lowering: arguments, inputs, loops, nested workflows, refreshes and merging.
 
 use crate::plan::expand;
-use crate::plan::explain::summary;
+use crate::plan::explain::{Drawing, summary};
 use crate::plan::graph::{Conflict, Graph, SetBy};
 use crate::plan::kit::{Order, graph_of, lines, project};
-use crate::value::Value;
+use crate::plan::{Target, spend};
+use crate::value::{Map, Value};
 
 const NODE: (&str, &str) = (
     "definitions/keebDev02.toml",
@@ -45,6 +46,32 @@ fn players_are_warned_before_the_containers_go_down() {
             after 1 stop-calamity/auth: reads keebDev02/node/node
             after 4 stop-calamity/stop-terraria: writes fleet/vm/calamity, which that reads, both act at fleet/vm/calamity
     "#);
+}
+
+#[test]
+fn a_project_that_is_spent_gives_the_same_graph() {
+    let start = "[[step]]\nname = \"auth\"\ncall = \"keebDev02.auth\"\n[[step]]\nname = \"start-vm\"\ncall = \"fleet.start\"\nafter = [\"auth\"]\nwith = { vmName = \"calamity\" }\n";
+    let reboot = "[[step]]\nname = \"stop\"\nworkflow = \"stop-calamity\"\n[[step]]\nname = \"start\"\nworkflow = \"start-calamity\"\n";
+    let files =
+        [NODE, FLEET, TERRARIA, COMPOSE, STOP, ("workflows/start-calamity.toml", start), ("workflows/reboot-calamity.toml", reboot)];
+    let targets = [
+        vec!["start-calamity"],
+        vec!["reboot-calamity"],
+        vec!["stop-calamity", "start-calamity"],
+        // What is asked for twice, or is run by a step too, is needed again.
+        vec!["start-calamity", "start-calamity"],
+        vec!["start-calamity", "reboot-calamity"],
+        vec!["reboot-calamity", "stop-calamity", "reboot-calamity", "fleet/vm/calamity"],
+    ];
+    for targets in targets {
+        let mut project = project(&files);
+        let whole = graph_of(&project, &targets, &[]).map_err(|c| lines(&c)).unwrap();
+        let typed: Vec<Target> = targets.iter().map(|target| Target::parse(target).unwrap()).collect();
+        let spent = spend(&mut project, &crate::plan::rows::find, None, &typed, &Map::new()).map_err(|c| lines(&c)).unwrap().connect();
+        let drawn = |graph: &Graph| serde_json::to_value(Drawing(graph)).unwrap();
+        assert_eq!(drawn(&spent), drawn(&whole), "{targets:?}");
+        assert!(project.workflows.is_empty() && !project.definitions.is_empty(), "the definitions are for the run");
+    }
 }
 
 #[test]

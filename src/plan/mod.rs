@@ -32,7 +32,7 @@ mod writers;
 use crate::model::contract::TypeRow;
 
 pub use expand::expand;
-pub use lower::{loose, lower};
+pub use lower::{lower, spend};
 pub use target::Target;
 pub use touch::ANY_FILE;
 

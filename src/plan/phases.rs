@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::slice;
 
 /// How an action uses a spot. Uses of different classes never share a phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,32 +18,59 @@ pub(super) enum Class {
     Look,
 }
 
+/// The actions of a phase; most have one.
+#[derive(Clone)]
+enum Members {
+    One(u32),
+    Many(Rc<Vec<u32>>),
+}
+
+impl Members {
+    fn none() -> Self {
+        Self::Many(Rc::default())
+    }
+
+    fn ids(&self) -> &[u32] {
+        match self {
+            Self::One(id) => slice::from_ref(id),
+            Self::Many(ids) => ids,
+        }
+    }
+
+    fn push(&mut self, id: u32) {
+        match self {
+            Self::One(first) => *self = Self::Many(Rc::new(vec![*first, id])),
+            Self::Many(ids) => Rc::make_mut(ids).push(id),
+        }
+    }
+}
+
 /// One spot's last two phases.
 #[derive(Clone)]
 struct Phases {
     class: Class,
-    now: Rc<Vec<u32>>,
-    before: Rc<Vec<u32>>,
+    now: Members,
+    before: Members,
     before_class: Class,
 }
 
 impl Default for Phases {
     fn default() -> Self {
-        Self { class: Class::Look, now: Rc::default(), before: Rc::default(), before_class: Class::Look }
+        Self { class: Class::Look, now: Members::none(), before: Members::none(), before_class: Class::Look }
     }
 }
 
 impl Phases {
     fn enter(&mut self, class: Class, id: u32) {
-        let alone_already = class == Class::Alone && self.class == Class::Alone && self.now.as_slice() == [id];
-        if alone_already || (class != Class::Alone && class == self.class && self.now.last() == Some(&id)) {
+        let alone_already = class == Class::Alone && self.class == Class::Alone && self.now.ids() == [id];
+        if alone_already || (class != Class::Alone && class == self.class && self.now.ids().last() == Some(&id)) {
             return;
         }
         if class == Class::Alone || class != self.class {
-            self.before = std::mem::replace(&mut self.now, Rc::new(vec![id]));
+            self.before = std::mem::replace(&mut self.now, Members::One(id));
             self.before_class = std::mem::replace(&mut self.class, class);
         } else {
-            Rc::make_mut(&mut self.now).push(id);
+            self.now.push(id);
         }
     }
 }
@@ -71,8 +99,8 @@ impl Tracks {
         let group = self.groups.entry(group).or_default();
         let mut work = 0;
         let mut report = |phases: &Phases, member: Option<&str>| {
-            work += 1 + phases.before.len() as u64;
-            phases.before.iter().filter(|from| **from != id).for_each(|from| met((*from, phases.before_class, member)));
+            work += 1 + phases.before.ids().len() as u64;
+            phases.before.ids().iter().filter(|from| **from != id).for_each(|from| met((*from, phases.before_class, member)));
         };
         match member {
             Some(member) => {

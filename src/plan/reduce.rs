@@ -11,8 +11,9 @@ const LOOKS: u64 = 512;
 /// Takes the actions one by one in program order.
 #[derive(Default)]
 pub(super) struct Reducer {
-    /// What each action waits for, after reduction.
-    before: Vec<Vec<u32>>,
+    /// What the actions wait for after reduction, one after the other, and where each one's part ends.
+    before: Vec<u32>,
+    ends: Vec<usize>,
     /// The last action whose search came by here.
     stamp: Vec<u32>,
     /// Steps of work so far.
@@ -22,24 +23,25 @@ pub(super) struct Reducer {
 impl Reducer {
     /// What an action that was taken waits for.
     pub fn before(&self, id: ActionId) -> &[u32] {
-        self.before.get(id.index()).map(Vec::as_slice).unwrap_or_default()
+        let end = |at: usize| self.ends.get(at).copied();
+        let begin = id.index().checked_sub(1).and_then(end).unwrap_or(0);
+        end(id.index()).and_then(|end| self.before.get(begin..end)).unwrap_or_default()
     }
 
     /// Takes the next action with its conflicts, and returns the edges that stay, sorted by where they come from.
     pub fn keep(&mut self, to: ActionId, conflicts: BTreeMap<ActionId, Vec<Conflict>>) -> Vec<Edge> {
         let implied = self.implied(to, &conflicts);
         let mut edges = Vec::new();
-        let mut before = Vec::new();
         for (from, whys) in conflicts {
             let has_value = whys.iter().any(is_value);
             if !has_value && implied.contains(&from.0) {
                 continue;
             }
-            before.push(from.0);
+            self.before.push(from.0);
             // A value edge says all that an order, place or `after` between the same two would say.
             edges.extend(whys.into_iter().filter(|why| !has_value || is_value(why)).map(|why| Edge { from, to, why }));
         }
-        self.before.push(before);
+        self.ends.push(self.before.len());
         self.stamp.push(0);
         edges
     }
@@ -54,7 +56,8 @@ impl Reducer {
         let mut open: BinaryHeap<u32> = conflicts.keys().map(|from| from.0).filter(|from| *from > lowest).collect();
         let mut looks = LOOKS + 4 * conflicts.len() as u64;
         while let Some(at) = open.pop() {
-            for from in &self.before[at as usize] {
+            let part = at.checked_sub(1).map_or(0, |last| self.ends[last as usize])..self.ends[at as usize];
+            for from in &self.before[part] {
                 looks = looks.saturating_sub(1);
                 self.work += 1;
                 if *from < lowest || self.stamp[*from as usize] == to.0 {

@@ -44,6 +44,12 @@ impl Around {
     }
 }
 
+/// What `after` says of a step: the groups that it waits for, and its own if a later one names it.
+struct Order {
+    needs: Vec<(usize, Span)>,
+    group: Option<usize>,
+}
+
 /// The items of a loop.
 enum Items {
     /// No loop, or a list that is known only at run time.
@@ -53,34 +59,52 @@ enum Items {
 }
 
 impl Lowering<'_> {
-    /// Lowers the steps of a workflow under this frame.
-    pub fn workflow(&mut self, workflow: &Workflow, frame: &Arc<Frame>, around: &Around) {
-        let named: BTreeSet<&str> = workflow.steps.iter().flat_map(|step| &step.after).map(|name| name.value.as_str()).collect();
-        let mut groups: BTreeMap<&str, usize> = BTreeMap::new();
-        for step in &workflow.steps {
+    /// Lowers the steps of a workflow under this frame; each is given back when it is lowered.
+    pub fn workflow(&mut self, workflow: &Workflow, steps: Vec<Arc<Step>>, frame: &Arc<Frame>, around: &Around) {
+        let order = self.order(&workflow.name, &steps);
+        for (step, order) in steps.into_iter().zip(order) {
             let mut around = around.clone();
-            match needs(step, workflow, &groups) {
-                Ok(needs) => {
+            match order {
+                Ok(Order { needs, group }) => {
                     around.needs.reserve_exact(needs.len());
                     around.needs.extend(needs);
+                    around.groups.extend(group);
                 }
                 Err(complaint) => {
-                    self.complain(complaint);
+                    self.complain(*complaint);
                     continue;
                 }
             }
-            let name = step.name.value.as_str();
-            if named.contains(name) {
-                around.groups.push(self.groups);
-                groups.insert(name, self.groups);
-                self.groups += 1;
-            }
-            if let Err(complaint) = self.step(step, frame, around)
+            if let Err(complaint) = self.step(&step, frame, around)
                 && !self.complain(complaint)
             {
                 return;
             }
         }
+    }
+
+    /// What `after` says of each step.
+    fn order(&mut self, workflow: &str, steps: &[Arc<Step>]) -> Vec<Result<Order, Box<Diagnostic>>> {
+        let named: BTreeSet<&str> = steps.iter().flat_map(|step| &step.after).map(|name| name.value.as_str()).collect();
+        let mut groups: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut order = Vec::with_capacity(steps.len());
+        for step in steps {
+            let needs = match needs(step, (workflow, steps), &groups) {
+                Ok(needs) => needs,
+                Err(complaint) => {
+                    order.push(Err(Box::new(complaint)));
+                    continue;
+                }
+            };
+            let name = step.name.value.as_str();
+            let group = named.contains(name).then_some(self.groups);
+            if let Some(group) = group {
+                groups.insert(name, group);
+                self.groups += 1;
+            }
+            order.push(Ok(Order { needs, group }));
+        }
+        order
     }
 
     fn step(&mut self, step: &Step, frame: &Arc<Frame>, mut around: Around) -> Result<(), Diagnostic> {
@@ -165,22 +189,22 @@ impl Lowering<'_> {
         }
         let inputs = passed(step, workflow, frame)?;
         around.stack.push(name.value.clone());
-        self.workflow(workflow, &Arc::new(Frame { inputs, each: None }), &around);
+        self.workflow(workflow, workflow.steps.clone(), &Arc::new(Frame { inputs, each: None }), &around);
         Ok(())
     }
 }
 
 /// The groups that a step's `after` names.
-fn needs(step: &Step, workflow: &Workflow, groups: &BTreeMap<&str, usize>) -> Result<Vec<(usize, Span)>, Diagnostic> {
+fn needs(step: &Step, (workflow, steps): (&str, &[Arc<Step>]), groups: &BTreeMap<&str, usize>) -> Result<Vec<(usize, Span)>, Diagnostic> {
     let group = |name: &Spanned<String>| match groups.get(name.value.as_str()) {
         Some(group) => Ok((*group, name.span.clone())),
         None => {
-            let steps = workflow.steps.iter().map(|step| step.name.value.as_str());
+            let steps = steps.iter().map(|step| step.name.value.as_str());
             let complaint = if steps.clone().any(|known| known == name.value) {
                 Diagnostic::yours(format!("`{}` does not stand before `{}`", name.value, step.name.value))
                     .help("steps stand in program order: `after` names earlier ones; move the step")
             } else {
-                Diagnostic::yours(format!("there is no step `{}` in `{}`", name.value, workflow.name)).did_you_mean(&name.value, steps)
+                Diagnostic::yours(format!("there is no step `{}` in `{workflow}`", name.value)).did_you_mean(&name.value, steps)
             };
             Err(complaint.at(&name.span, ""))
         }

@@ -16,11 +16,11 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     let mut first: BTreeMap<String, (&str, &Step)> = BTreeMap::new();
     let mut told = BTreeSet::new();
     for workflow in checker.project.workflows.values() {
-        let prints: Vec<String> = workflow.steps.iter().map(print).collect();
+        let prints: Vec<String> = workflow.steps.iter().map(|step| print(step)).collect();
         let mut own = BTreeMap::new();
         for (index, window) in prints.windows(RUN).enumerate() {
             let key = window.concat();
-            let step = &workflow.steps[index];
+            let step: &Step = &workflow.steps[index];
             match first.get(&key) {
                 Some((other, at)) if told.insert((*other, workflow.name.as_str())) => {
                     let message = format!("{RUN} steps from `{}` on also stand in workflow `{other}`", step.name.value);

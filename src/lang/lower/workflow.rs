@@ -101,7 +101,7 @@ fn inputs(reader: &mut Reader, table: &Table<'_>) -> Inputs {
     tables.into_iter().map(|(name, table)| (name.value.clone(), input::read(reader, &name, &table))).collect()
 }
 
-fn steps(reader: &mut Reader, table: &Table<'_>) -> Vec<Step> {
+fn steps(reader: &mut Reader, table: &Table<'_>) -> Vec<Arc<Step>> {
     let Some(node) = table.entries.get("step") else {
         reader.missing(table, "step", "[[step]]");
         return Vec::new();
@@ -125,7 +125,7 @@ fn steps(reader: &mut Reader, table: &Table<'_>) -> Vec<Step> {
 /// The steps that were read so far.
 #[derive(Default)]
 struct Steps {
-    list: Vec<Step>,
+    list: Vec<Arc<Step>>,
     names: BTreeMap<String, Span>,
     /// How many stand in the file, those without a usable name among them.
     seen: usize,
@@ -141,7 +141,7 @@ impl Steps {
                 let complaint = Diagnostic::yours(format!("two steps are called `{}`", step.name.value));
                 reader.complain(complaint.at(&step.name.span, "").also(&first, "the first one").help("give each step its own name"));
             }
-            self.list.push(step);
+            self.list.push(Arc::new(step));
         }
     }
 }

@@ -122,7 +122,7 @@ fn trouble(looked: &Looked) -> Option<String> {
 fn fleet(store: &mut dyn Store) -> Vec<Json> {
     let pattern = ResourcePattern::all("fleet".to_owned(), "vm".to_owned());
     let heads = store.heads(Some(&pattern)).unwrap_or_default();
-    let shown = heads.into_iter().filter_map(|version| history::listed(store, version).ok());
+    let shown = heads.into_iter().filter_map(|version| history::listed(store, (version, None)).ok());
     shown
         .filter_map(|shown| serde_json::to_value(shown.attributes).ok())
         .filter(|vm| !matches!(vm["status"].as_str(), Some("gone" | "deleted")))

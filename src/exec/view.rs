@@ -86,20 +86,20 @@ fn open_head(store: &mut dyn Store, sealer: &dyn Sealer, redactor: &Redactor, na
 
 /// The attributes of a version. Without a sealer secrets stay closed: they come back as secrets whose text is their marker, for commands that only show.
 pub fn attributes(store: &mut dyn Store, key: Option<(&dyn Sealer, &Redactor)>, version: &Version) -> Result<Value, StoreError> {
-    let value: Value = content(store, version)?;
+    let value: Value = content(store, version, None)?;
     Opener { store, key, name: &version.resource, field: String::new() }.open(value)
 }
 
-/// The same for commands that show what changed: secrets closed, long texts cut.
-pub fn outline(store: &mut dyn Store, version: &Version) -> Result<Value, StoreError> {
-    let Outline(value) = content(store, version)?;
+/// The same for commands that show what changed: secrets closed, long texts cut. `bytes` is its content for who has read it already.
+pub fn outline(store: &mut dyn Store, version: &Version, bytes: Option<Vec<u8>>) -> Result<Value, StoreError> {
+    let Outline(value) = content(store, version, bytes)?;
     Opener { store, key: None, name: &version.resource, field: String::new() }.open(value)
 }
 
 /// Reads the blob of a version; its bytes are gone on return.
-fn content<T: DeserializeOwned>(store: &mut dyn Store, version: &Version) -> Result<T, StoreError> {
+fn content<T: DeserializeOwned>(store: &mut dyn Store, version: &Version, bytes: Option<Vec<u8>>) -> Result<T, StoreError> {
     let what = || format!("the content of {} version {}", version.resource, version.number);
-    let Some(bytes) = store.blob(&version.content)? else {
+    let Some(bytes) = bytes.map_or_else(|| store.blob(&version.content), |bytes| Ok(Some(bytes)))? else {
         let why = format!("blob {} is not in the store", version.content);
         let dropped = store.dropped(&version.content)?;
         return Err(if dropped { StoreError::Dropped { what: what() } } else { StoreError::Damaged { what: what(), why } });

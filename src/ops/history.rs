@@ -8,7 +8,7 @@ use crate::exec::view;
 use crate::name::{Actor, ResourceName};
 use crate::source::{Diagnostic, Fault, Severity};
 use crate::store::Store;
-use crate::store::words::{StoreError, Version};
+use crate::store::words::{StoreError, Version, WithContent};
 use crate::value::Value;
 
 /// A version as people and scripts see it. Secrets are closed: they show as `[secret]` and compare by their keyed digest.
@@ -82,13 +82,13 @@ pub fn shown(store: &mut dyn Store, version: Version) -> Result<Shown, StoreErro
 
 /// The same with long texts cut, for what compares or lists.
 pub fn outlined(store: &mut dyn Store, version: Version) -> Result<Shown, StoreError> {
-    let attributes = view::outline(store, &version)?;
+    let attributes = view::outline(store, &version, None)?;
     Ok(told_with(version, attributes, false))
 }
 
 /// The same for a list, which goes on where attributes were dropped.
-pub fn listed(store: &mut dyn Store, version: Version) -> Result<Shown, StoreError> {
-    match view::outline(store, &version) {
+pub fn listed(store: &mut dyn Store, (version, bytes): WithContent) -> Result<Shown, StoreError> {
+    match view::outline(store, &version, bytes) {
         Ok(attributes) => Ok(told_with(version, attributes, false)),
         Err(StoreError::Dropped { .. }) => Ok(told_with(version, Value::Null, true)),
         Err(other) => Err(other),

@@ -1,6 +1,6 @@
 //! The log: versions newest first, each with what differs from the one before, handed over as they are read.
 
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 
 use serde::Serialize;
 
@@ -8,7 +8,7 @@ use crate::name::ResourceName;
 use crate::ops::history::{Change, Shown, Wanted, Which, differences, listed, trouble};
 use crate::source::Diagnostic;
 use crate::store::Store;
-use crate::store::words::{StoreError, Version};
+use crate::store::words::{StoreError, WithContent};
 
 /// One version in the log.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -65,8 +65,8 @@ fn all(store: &mut dyn Store, limit: usize, take: &mut dyn FnMut(Entry) -> bool)
     for _ in 0..limit {
         let Some((_, _, index)) = newest.pop() else { return Ok(()) };
         let Some(entry) = chains[index].next(store)? else { continue };
-        if let Some(next) = chains[index].peek(store)? {
-            newest.push((next.made.at, next.number, index));
+        if let Some(next) = chains[index].peek() {
+            newest.push((next.at, next.version, index));
         }
         if !take(entry) {
             return Ok(());
@@ -78,7 +78,7 @@ fn all(store: &mut dyn Store, limit: usize, take: &mut dyn FnMut(Entry) -> bool)
 /// A chain that is read page by page.
 struct Chain {
     name: ResourceName,
-    page: std::collections::VecDeque<Version>,
+    page: VecDeque<WithContent>,
     before: Option<u64>,
     ended: bool,
     /// The attributes of the next version, read already to tell what the last one changed.
@@ -87,28 +87,36 @@ struct Chain {
 
 impl Chain {
     fn new(name: ResourceName) -> Self {
-        Self { name, page: std::collections::VecDeque::new(), before: None, ended: false, ahead: None }
+        Self { name, page: VecDeque::new(), before: None, ended: false, ahead: None }
     }
 
-    fn peek(&mut self, store: &mut dyn Store) -> Result<Option<&Version>, StoreError> {
+    /// What comes after the entry that was taken last.
+    const fn peek(&self) -> Option<&Shown> {
+        self.ahead.as_ref()
+    }
+
+    fn take(&mut self, store: &mut dyn Store) -> Result<Option<Shown>, StoreError> {
+        self.fill(store)?;
+        self.page.pop_front().map(|version| listed(store, version)).transpose()
+    }
+
+    fn fill(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
         if self.page.is_empty() && !self.ended {
-            let page = store.chain(&self.name, self.before, PAGE)?;
+            let page = store.chain_with_contents(&self.name, self.before, PAGE)?;
             self.ended = page.len() < PAGE;
-            self.before = page.last().map(|version| version.number);
+            self.before = page.last().map(|(version, _)| version.number);
             self.page = page.into();
         }
-        Ok(self.page.front())
+        Ok(())
     }
 
     fn next(&mut self, store: &mut dyn Store) -> Result<Option<Entry>, StoreError> {
-        self.peek(store)?;
-        let Some(version) = self.page.pop_front() else { return Ok(None) };
         let version = match self.ahead.take() {
-            Some(ahead) => ahead,
-            None => listed(store, version)?,
+            Some(ahead) => Some(ahead),
+            None => self.take(store)?,
         };
-        let before = self.peek(store)?.cloned();
-        let before = before.map(|before| listed(store, before)).transpose()?;
+        let Some(version) = version else { return Ok(None) };
+        let before = self.take(store)?;
         let known = before.as_ref().filter(|before| !before.dropped && !version.dropped);
         let changes = known.map(|before| differences(&before.attributes, &version.attributes));
         self.ahead = before;

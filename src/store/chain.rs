@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension, Row, params};
 use super::Reseal;
 use super::blob::SMALL;
 use super::schema::Rows;
-use super::words::{Made, NewVersion, StoreError, Version};
+use super::words::{Made, NewVersion, StoreError, Version, WithContent};
 use crate::digest::Digest;
 use crate::event::Time;
 use crate::name::{ResourceName, ResourcePattern};
@@ -91,6 +91,32 @@ impl Rows<'_> {
             },
         )?;
         found.into_iter().map(|row| self.checked(row)).collect()
+    }
+
+    /// The same with the bytes of small contents.
+    pub fn chain_with_contents(&self, name: &ResourceName, before: Option<u64>, limit: usize) -> Result<Vec<WithContent>, StoreError> {
+        let sql = concat!(
+            "SELECT ",
+            version_columns!(),
+            ", b.bytes FROM heads h JOIN versions v ON v.resource = h.id LEFT JOIN blobs b ON b.digest = v.content
+             WHERE h.def = ?1 AND h.spec = ?2 AND h.instance = ?3 AND v.number < ?4 ORDER BY v.number DESC LIMIT ?5"
+        );
+        let before = before.map_or(i64::MAX, |n| i64::try_from(n).unwrap_or(i64::MAX));
+        let found = self.ask(
+            || format!("read the chain of {name} with its contents"),
+            |db| {
+                let mut statement = db.prepare_cached(sql)?;
+                let row = |row: &Row<'_>| Ok((version_of(row)?, row.get::<_, Option<Vec<u8>>>(14)?));
+                let rows = statement.query_map(params![name.def, name.spec, name.instance, before, bounded(limit)], row)?;
+                rows.collect::<rusqlite::Result<Vec<_>>>()
+            },
+        )?;
+        let checked = |(row, bytes): (Claimed, Option<Vec<u8>>)| {
+            let version = self.checked(row)?;
+            let bytes = bytes.map(|bytes| self.checked_blob(&version.content, bytes)).transpose()?;
+            Ok((version, bytes))
+        };
+        found.into_iter().map(checked).collect()
     }
 
     /// The version of the highest number whose time is not after `time`: clocks may have gone back, numbers never do.
@@ -221,11 +247,14 @@ impl Rows<'_> {
         let sql = "SELECT bytes FROM blobs WHERE digest = ?1";
         let read = |row: &Row<'_>| row.get::<_, Vec<u8>>(0);
         let found = self.ask(|| format!("read blob {name}"), |db| db.prepare_cached(sql)?.query_row([name.as_bytes()], read).optional())?;
-        match found {
-            Some(bytes) if Digest::of(&bytes) != *name => {
-                Err(self.damaged(format!("blob {name}"), format!("its {} bytes hash to {}", bytes.len(), Digest::of(&bytes))))
-            }
-            other => Ok(other),
+        found.map(|bytes| self.checked_blob(name, bytes)).transpose()
+    }
+
+    /// The bytes, if they are what their name says.
+    fn checked_blob(&self, name: &Digest, bytes: Vec<u8>) -> Result<Vec<u8>, StoreError> {
+        match Digest::of(&bytes) {
+            found if found == *name => Ok(bytes),
+            found => Err(self.damaged(format!("blob {name}"), format!("its {} bytes hash to {found}", bytes.len()))),
         }
     }
 

@@ -18,7 +18,7 @@ use super::queue::Watch;
 use super::run_lock::Locks;
 use super::schema::Index;
 use super::verify::Damage;
-use super::words::{ActionRecord, AuditRow, Cancel, Commit, RunRow, StoreError, Version};
+use super::words::{ActionRecord, AuditRow, Cancel, Commit, RunRow, StoreError, Version, WithContent};
 use super::{Reseal, Store, Writing, admit, queue};
 use crate::digest::Digest;
 use crate::event::{RunState, Stamped, Time};
@@ -278,6 +278,10 @@ impl Store for DirStore {
 
     fn chain(&mut self, name: &ResourceName, before: Option<u64>, limit: usize) -> Result<Vec<Version>, StoreError> {
         self.index.rows().chain(name, before, limit)
+    }
+
+    fn chain_with_contents(&mut self, name: &ResourceName, before: Option<u64>, limit: usize) -> Result<Vec<WithContent>, StoreError> {
+        self.index.rows().chain_with_contents(name, before, limit)
     }
 
     fn version_at(&mut self, name: &ResourceName, time: Time) -> Result<Option<Version>, StoreError> {

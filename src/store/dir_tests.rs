@@ -12,7 +12,7 @@ use super::dir::DirStore;
 use super::lease::{Ask, Claim, Spot, Standing};
 use super::schema::Index;
 use super::verify::{Damage, verify};
-use super::words::{Commit, StoreError};
+use super::words::{Commit, StoreError, WithContent};
 use super::{Store, admit};
 use crate::digest::Digest;
 use crate::event::{RunState, Time};
@@ -62,6 +62,29 @@ fn many_creators_get_one_store() {
     assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
     let names: Vec<_> = fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 4, "no temporary file is left: {names:?}");
+}
+
+#[test]
+fn small_contents_come_with_their_versions() {
+    let (_directory, root) = fresh();
+    let mut store = DirStore::open_or_create(&root).unwrap();
+    let large = vec![b'x'; 100_000];
+    for (content, at) in [(&b"1"[..], 1), (&large, 2), (b"3", 3)] {
+        append(&mut store, "fleet/vm/a", content, at);
+    }
+    let a = name("fleet/vm/a");
+    let contents = |with: &[WithContent]| with.iter().map(|(_, bytes)| bytes.clone()).collect::<Vec<_>>();
+    let with = store.chain_with_contents(&a, None, 10).unwrap();
+    // A large one is a file of its own.
+    assert_eq!(contents(&with), [Some(b"3".to_vec()), None, Some(b"1".to_vec())]);
+    let versions: Vec<_> = with.into_iter().map(|(version, _)| version).collect();
+    assert_eq!(versions, store.chain(&a, None, 10).unwrap());
+    assert_eq!(contents(&store.chain_with_contents(&a, Some(2), 10).unwrap()), [Some(b"1".to_vec())]);
+    drop(store);
+    let index = rusqlite::Connection::open(root.join("index.db")).unwrap();
+    index.execute("UPDATE blobs SET bytes = CAST('2' AS BLOB) WHERE bytes = CAST('1' AS BLOB)", []).unwrap();
+    let damaged = open(&root).chain_with_contents(&a, None, 10).unwrap_err();
+    assert!(matches!(&damaged, StoreError::Damaged { what, .. } if what.starts_with("blob ")), "{damaged}");
 }
 
 #[test]

@@ -49,7 +49,7 @@ use crate::digest::Digest;
 use crate::event::{Stamped, Time};
 use crate::name::{ResourceName, ResourcePattern, RunId};
 use lease::{Ask, Request, Standing};
-use words::{ActionRecord, AuditRow, Cancel, Commit, RunRow, StoreError, Version};
+use words::{ActionRecord, AuditRow, Cancel, Commit, RunRow, StoreError, Version, WithContent};
 
 /// What becomes of sealed bytes: others, `None` when they stay, or why not.
 pub type Reseal<'a> = dyn FnMut(&[u8]) -> Result<Option<Vec<u8>>, String> + 'a;
@@ -82,6 +82,10 @@ pub trait Store: Send {
     fn version(&mut self, digest: &Digest) -> Result<Option<Version>, StoreError>;
     /// Versions of a resource, newest first, below number `before` if it is given, at most `limit`.
     fn chain(&mut self, name: &ResourceName, before: Option<u64>, limit: usize) -> Result<Vec<Version>, StoreError>;
+    /// The same, with the bytes of those contents that are at hand with them; [`Store::blob`] has the others. What comes is whole.
+    fn chain_with_contents(&mut self, name: &ResourceName, before: Option<u64>, limit: usize) -> Result<Vec<WithContent>, StoreError> {
+        Ok(self.chain(name, before, limit)?.into_iter().map(|version| (version, None)).collect())
+    }
     /// The newest version that was there at `time`.
     fn version_at(&mut self, name: &ResourceName, time: Time) -> Result<Option<Version>, StoreError>;
 

@@ -41,6 +41,9 @@ pub struct Made {
     pub actor: Actor,
 }
 
+/// A version, with the bytes of its content where they were at hand.
+pub type WithContent = (Version, Option<Vec<u8>>);
+
 impl Version {
     /// The digest that names this version; every field counts, the parent too, so that a chain cannot be edited unnoticed.
     pub fn digest(&self) -> Digest {

@@ -1,6 +1,7 @@
 //! Files over SFTP: put in place whole, listed, read; many requests in flight.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use russh::{Channel, ChannelMsg};
 use russh_sftp::client::error::Error;
 use russh_sftp::client::{Config, RawSftpSession};
 use russh_sftp::protocol::{FileAttributes, OpenFlags, Packet, StatusCode};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::wire::command::Command;
 use crate::wire::connection::{self, Connection, Fault};
@@ -23,8 +24,8 @@ use crate::wire::ssh::{Input, RemoteFile, SshError, Upload, beside};
 /// Files at once: 1,000 small files take 127 ms so, and 450 one at a time.
 const FILES: usize = 64;
 
-/// Bytes of one large file at once: the window that OpenSSH gives a channel.
-const IN_FLIGHT: usize = 2 << 20;
+/// Bytes of one large file at once: half of the window that OpenSSH gives a channel.
+const IN_FLIGHT: usize = 1 << 20;
 
 /// Bytes of a write: what every server takes (draft-ietf-secsh-filexfer-02, section 3), and the most that one gets which says that it takes more.
 const CHUNK: usize = 32 << 10;
@@ -35,6 +36,9 @@ const TOGETHER: usize = 16;
 
 /// The kernel takes no argument of 128 KiB, and the shell's text is one argument.
 const LONGEST_COMMAND: usize = 100_000;
+
+/// So many bytes of one file that have arrived are brought to the disk while others follow.
+const EARLY: u64 = 64 << 20;
 
 /// Deeper or larger trees are a mistake in the path.
 const MOST_ENTRIES: usize = 1_000_000;
@@ -167,11 +171,13 @@ impl Session {
         // Closed to all others from its first moment; what it may become, it becomes when it is complete.
         let handle = self.raw.open(place.temp.as_str(), flags, mode(0o600)).await.map_err(told)?.handle;
         let handle = handle.as_str();
+        let arrived = &watch::Sender::new(0);
         let write = |offset: u64, data: Vec<u8>| async move {
             let length = data.len();
             if length > 0 {
                 self.raw.write(handle, offset, data).await.map_err(told)?;
                 report(length);
+                arrived.send_modify(|bytes| *bytes += length as u64);
             }
             Ok::<(), SshError>(())
         };
@@ -185,11 +191,28 @@ impl Session {
         }
         let begun = stream::once(async move { Ok((0, first)) });
         let writes = begun.chain(chunks.rest()).map_ok(|(offset, data)| write(offset, data));
-        writes.try_buffer_unordered((IN_FLIGHT / self.chunk).max(1)).try_collect::<()>().await?;
+        let writes = writes.try_buffer_unordered((IN_FLIGHT / self.chunk).max(1)).try_collect::<()>();
+        tokio::select! {
+            written = writes => written?,
+            never = self.sync_early(&place.temp, sync, arrived) => match never {},
+        }
         moded.await?;
         synced.await?;
         close.await?;
         Ok(chunks.sha256().cloned().unwrap_or_default())
+    }
+
+    /// Brings what has arrived of a large file to the disk while the rest of it is on its way: the sync at its end waits for less. Where that is not
+    /// possible it waits for all of it.
+    async fn sync_early(&self, path: &str, wanted: bool, arrived: &watch::Sender<u64>) -> Infallible {
+        let (mut arrived, mut next) = (arrived.subscribe(), EARLY);
+        while wanted && arrived.wait_for(|bytes| *bytes >= next).await.is_ok() {
+            if !self.sync_by_command(std::iter::once(path), &[]).await {
+                break;
+            }
+            next = *arrived.borrow() + EARLY;
+        }
+        std::future::pending().await
     }
 
     async fn sync(&self, place: &Place) -> Result<(), SshError> {
@@ -202,8 +225,12 @@ impl Session {
 
     /// Brings the file systems of `dirs` to the disk by one command; whether that worked.
     async fn sync_together(&self, dirs: &BTreeSet<&str>) -> bool {
-        let paths = dirs.iter().map(|dir| if dir.starts_with('-') { format!("./{dir}") } else { (*dir).to_owned() });
-        let command = Command::new("sync").arg("-f").args(paths);
+        self.sync_by_command(dirs.iter().copied(), &["-f"]).await
+    }
+
+    async fn sync_by_command(&self, paths: impl Iterator<Item = &str>, options: &[&str]) -> bool {
+        let paths = paths.map(|path| if path.starts_with('-') { format!("./{path}") } else { path.to_owned() });
+        let command = Command::new("sync").args(options.iter().copied()).args(paths);
         match command.render() {
             Ok(text) if text.len() <= LONGEST_COMMAND => matches!(self.connection.aside(&text).await, Ok(Some(0))),
             _ => false,

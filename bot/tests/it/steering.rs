@@ -7,6 +7,8 @@ use crate::world::{PATIENCE, World};
 #[test]
 fn a_stop_asks_with_the_players_names_and_shows_every_step() {
     let world = World::new();
+    // Longer than there is between two edits of a message, so that one of them shows it.
+    world.amend("seconds = 1\n", "seconds = 4\n");
     let bot = world.bot();
     let tom = world.friend("tom");
     let (said, question) = world.asked_to_stop(tom);

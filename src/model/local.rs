@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::model::contract::Failure;
+use crate::wire::ssh::hex;
 
 /// Files of one upload at most: more is a mistake in the path.
 const MOST: usize = 200_000;
@@ -38,17 +39,9 @@ pub fn sha256(bytes: &[u8]) -> String {
     hex(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref())
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Whether a directory is there.
-///
-/// # Errors
-/// When nothing is there, or nobody may look.
-pub async fn is_dir(path: PathBuf) -> Result<bool, Failure> {
-    let look = move || std::fs::metadata(&path).map(|meta| meta.is_dir()).map_err(|e| bad(&path, &e));
-    tokio::task::spawn_blocking(look).await.map_err(|e| Failure::bug(format!("reading local files: {e}")))?
+/// What is read from the disk, away from the runtime.
+async fn away<T: Send + 'static>(read: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(read).await.map_err(|e| Failure::bug(format!("reading local files: {e}")))?
 }
 
 fn bad(path: &Path, error: &std::io::Error) -> Failure {
@@ -57,8 +50,7 @@ fn bad(path: &Path, error: &std::io::Error) -> Failure {
 
 /// Reads a file or a directory with all that is below it. A link to a file counts as the file.
 pub async fn source(path: PathBuf) -> Result<Source, Failure> {
-    let read = tokio::task::spawn_blocking(move || read(&path));
-    read.await.map_err(|e| Failure::bug(format!("reading local files: {e}")))?
+    away(move || read(&path)).await
 }
 
 fn read(source: &Path) -> Result<Source, Failure> {
@@ -103,7 +95,7 @@ pub async fn beginning(path: PathBuf, most: usize) -> Result<Vec<u8>, Failure> {
         let done = std::fs::File::open(&path).and_then(|file| file.take(most as u64).read_to_end(&mut bytes));
         done.map(|_| bytes).map_err(|e| bad(&path, &e))
     };
-    tokio::task::spawn_blocking(read).await.map_err(|e| Failure::bug(format!("reading local files: {e}")))?
+    away(read).await
 }
 
 fn file(full: PathBuf, path: String, meta: &std::fs::Metadata) -> LocalFile {
@@ -116,8 +108,7 @@ fn file(full: PathBuf, path: String, meta: &std::fs::Metadata) -> LocalFile {
 /// When one cannot be read.
 pub async fn digests(files: Vec<PathBuf>) -> Result<Vec<String>, Failure> {
     let one = |path: PathBuf| sha256_of(&path).map(|(_, sha256)| sha256).map_err(|e| bad(&path, &e));
-    let read = tokio::task::spawn_blocking(move || files.into_iter().map(one).collect());
-    read.await.map_err(|e| Failure::bug(format!("reading local files: {e}")))?
+    away(move || files.into_iter().map(one).collect()).await
 }
 
 /// How many bytes a file has, and their SHA-256 in hex.

@@ -57,9 +57,9 @@ pub enum Text {
 
 impl Text {
     fn of(text: &str, sealer: &dyn Sealer) -> Self {
-        match text.len() {
-            ..=PART => Self::Whole(sealer.keyed_digest(text.as_bytes())),
-            _ => Self::Parts(text.as_bytes().chunks(PART).map(|part| sealer.keyed_digest(part)).collect()),
+        match parts(text).as_slice() {
+            [whole] => Self::Whole(sealer.keyed_digest(whole)),
+            parts => Self::Parts(parts.iter().map(|part| sealer.keyed_digest(part)).collect()),
         }
     }
 
@@ -69,6 +69,11 @@ impl Text {
             Self::Parts(digests) => digests,
         }
     }
+}
+
+/// What is sealed of a text, one by one: all of it, unless it is long.
+fn parts(text: &str) -> Vec<&[u8]> {
+    if text.len() <= PART { vec![text.as_bytes()] } else { text.as_bytes().chunks(PART).collect() }
 }
 
 /// The blob that a run's row names as its graph.
@@ -118,9 +123,7 @@ pub fn keep(
     let (mut sealed, mut bytes) = (Vec::new(), 0);
     for file in files(sources) {
         let Some(text) = recipe.files.get(&file.name.display().to_string()) else { continue };
-        // An empty text has a digest, too, but no chunk.
-        let parts = file.text.as_bytes().chunks(PART).chain(file.text.is_empty().then_some(&[][..]));
-        for (digest, part) in text.digests().iter().zip(parts) {
+        for (digest, part) in text.digests().iter().zip(parts(&file.text)) {
             if store.sealed(digest)?.is_none() {
                 sealed.push((*digest, sealer.seal(part)));
                 bytes += part.len();

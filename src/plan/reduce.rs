@@ -1,6 +1,7 @@
 //! Reduction: leaves out edges that a path implies, with bounded work per action, so that a large graph costs no more than its size.
 
 use std::collections::{BTreeMap, BinaryHeap};
+use std::ops::Range;
 
 use crate::plan::graph::{ActionId, Conflict, Edge};
 
@@ -23,9 +24,7 @@ pub(super) struct Reducer {
 impl Reducer {
     /// What an action that was taken waits for.
     pub fn before(&self, id: ActionId) -> &[u32] {
-        let end = |at: usize| self.ends.get(at).copied();
-        let begin = id.index().checked_sub(1).and_then(end).unwrap_or(0);
-        end(id.index()).and_then(|end| self.before.get(begin..end)).unwrap_or_default()
+        self.before.get(part(&self.ends, id.index())).unwrap_or_default()
     }
 
     /// Takes the next action with its conflicts, and returns the edges that stay, sorted by where they come from.
@@ -56,8 +55,7 @@ impl Reducer {
         let mut open: BinaryHeap<u32> = conflicts.keys().map(|from| from.0).filter(|from| *from > lowest).collect();
         let mut looks = LOOKS + 4 * conflicts.len() as u64;
         while let Some(at) = open.pop() {
-            let part = at.checked_sub(1).map_or(0, |last| self.ends[last as usize])..self.ends[at as usize];
-            for from in &self.before[part] {
+            for from in &self.before[part(&self.ends, at as usize)] {
                 looks = looks.saturating_sub(1);
                 self.work += 1;
                 if *from < lowest || self.stamp[*from as usize] == to.0 {
@@ -77,6 +75,12 @@ impl Reducer {
         }
         implied
     }
+}
+
+/// Where the part of an action lies; nowhere before it was taken.
+fn part(ends: &[usize], at: usize) -> Range<usize> {
+    let end = |at: usize| ends.get(at).copied();
+    at.checked_sub(1).and_then(end).unwrap_or(0)..end(at).unwrap_or(0)
 }
 
 const fn is_value(why: &Conflict) -> bool {

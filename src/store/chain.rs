@@ -81,15 +81,7 @@ impl Rows<'_> {
             " FROM heads h JOIN versions v ON v.resource = h.id WHERE h.def = ?1 AND h.spec = ?2 AND h.instance = ?3 AND v.number < ?4
              ORDER BY v.number DESC LIMIT ?5"
         );
-        let before = before.map_or(i64::MAX, |n| i64::try_from(n).unwrap_or(i64::MAX));
-        let found = self.ask(
-            || format!("read the chain of {name}"),
-            |db| {
-                let mut statement = db.prepare_cached(sql)?;
-                let rows = statement.query_map(params![name.def, name.spec, name.instance, before, bounded(limit)], version_of)?;
-                rows.collect::<rusqlite::Result<Vec<_>>>()
-            },
-        )?;
+        let found = self.links(sql, (name, before, limit), version_of)?;
         found.into_iter().map(|row| self.checked(row)).collect()
     }
 
@@ -101,22 +93,31 @@ impl Rows<'_> {
             ", b.bytes FROM heads h JOIN versions v ON v.resource = h.id LEFT JOIN blobs b ON b.digest = v.content
              WHERE h.def = ?1 AND h.spec = ?2 AND h.instance = ?3 AND v.number < ?4 ORDER BY v.number DESC LIMIT ?5"
         );
-        let before = before.map_or(i64::MAX, |n| i64::try_from(n).unwrap_or(i64::MAX));
-        let found = self.ask(
-            || format!("read the chain of {name} with its contents"),
-            |db| {
-                let mut statement = db.prepare_cached(sql)?;
-                let row = |row: &Row<'_>| Ok((version_of(row)?, row.get::<_, Option<Vec<u8>>>(14)?));
-                let rows = statement.query_map(params![name.def, name.spec, name.instance, before, bounded(limit)], row)?;
-                rows.collect::<rusqlite::Result<Vec<_>>>()
-            },
-        )?;
+        let row = |row: &Row<'_>| Ok((version_of(row)?, row.get::<_, Option<Vec<u8>>>(14)?));
+        let found = self.links(sql, (name, before, limit), row)?;
         let checked = |(row, bytes): (Claimed, Option<Vec<u8>>)| {
             let version = self.checked(row)?;
             let bytes = bytes.map(|bytes| self.checked_blob(&version.content, bytes)).transpose()?;
             Ok((version, bytes))
         };
         found.into_iter().map(checked).collect()
+    }
+
+    /// The rows of a chain by a statement that asks for its definition, spec, instance, the number below which it begins, and how many.
+    fn links<T>(
+        &self,
+        sql: &str,
+        (name, before, limit): (&ResourceName, Option<u64>, usize),
+        row: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        let before = before.map_or(i64::MAX, |n| i64::try_from(n).unwrap_or(i64::MAX));
+        self.ask(
+            || format!("read the chain of {name}"),
+            |db| {
+                let mut statement = db.prepare_cached(sql)?;
+                statement.query_map(params![name.def, name.spec, name.instance, before, bounded(limit)], row)?.collect()
+            },
+        )
     }
 
     /// The version of the highest number whose time is not after `time`: clocks may have gone back, numbers never do.

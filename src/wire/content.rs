@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use futures_util::stream::{self, BoxStream};
 use ring::digest::{Context, SHA256};
 
-use crate::wire::ssh::{Content, SshError};
+use crate::wire::ssh::{Content, SshError, hex};
 
 /// The chunks of a content from its beginning; each but the last has `size` bytes, and there may be one more after it that has none.
 pub(super) struct Chunks<'a> {
@@ -70,7 +70,7 @@ impl<'a> Chunks<'a> {
             self.digest = Some(digest);
             return Ok(chunk);
         }
-        let sha256: String = digest.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = hex(digest.finish().as_ref());
         if let (Source::File(path, _), Some(known)) = (&self.source, self.known)
             && known != sha256
         {
@@ -133,7 +133,7 @@ mod tests {
     }
 
     fn digest(bytes: &[u8]) -> String {
-        ring::digest::digest(&SHA256, bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(ring::digest::digest(&SHA256, bytes).as_ref())
     }
 
     #[tokio::test]

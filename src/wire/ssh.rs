@@ -116,6 +116,11 @@ pub fn beside(name: &str) -> String {
     format!(".{short}.pmx-")
 }
 
+/// Bytes in lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// What is known of a remote file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteFile {

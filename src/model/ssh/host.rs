@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, Fields};
 use crate::model::contract::{Acts, At, Call, Context, Effect, Failure, Instance, MethodRow, Outcome, PhaseRow, SpecRow, TypeRow, Writes};
-use crate::model::local::{LocalFile, digests, is_dir, sha256, source};
+use crate::model::local::{LocalFile, digests, sha256, source};
 use crate::model::remote::{Host, Remote, off};
 use crate::model::schema::object;
 use crate::secret::Secret;
@@ -302,26 +302,23 @@ async fn upload(ctx: &Context, call: Call) -> Result<Outcome, Failure> {
     let (globals, arguments) = call.typed::<Globals, UploadArguments>()?;
     let remote = globals.remote(ctx)?;
     ctx.reporter.phase(TRANSFER_PHASE, Some(TRANSFER));
-    let path = ctx.root.join(&arguments.source);
-    let is_dir = is_dir(path.clone()).await?;
-    let dir = arguments.dest.trim_end_matches('/');
-    let dest = |path: &str| if is_dir || arguments.dest.ends_with('/') { format!("{dir}/{path}") } else { arguments.dest.clone() };
-    let name = path.file_name().map(|name| dest(&name.to_string_lossy())).unwrap_or_default();
-    let (local, there) = tokio::join!(source(path), there(&remote, if is_dir { There::Below(dir) } else { There::File(&name) }));
-    let (local, there) = (local?, there?);
+    let local = source(ctx.root.join(&arguments.source)).await?;
     for path in &local.skipped {
         ctx.reporter.warn(&format!("{}/{path} is left out: it is neither a file nor a link to one", arguments.source));
     }
     if local.files.is_empty() {
         return Err(Failure::yours(format!("`{}` holds no files", arguments.source)));
     }
-    let mut sums = sums(&local.files, |file| there.contains_key(&dest(&file.path))).await?;
-    let same = |file: &LocalFile| {
-        there.get(&dest(&file.path)).is_some_and(|(mode, sha256)| *mode == file.mode && sums.get(&file.path) == Some(sha256))
-    };
+    let dir = arguments.dest.trim_end_matches('/');
+    let into = local.is_dir || arguments.dest.ends_with('/');
+    let dest = |file: &LocalFile| if into { format!("{dir}/{}", file.path) } else { arguments.dest.clone() };
+    let there = there(&remote, &local.files, &dest, local.is_dir.then_some(dir)).await?;
+    let mut sums = sums(&local.files, |file| there.contains_key(&dest(file))).await?;
+    let same =
+        |file: &LocalFile| there.get(&dest(file)).is_some_and(|(mode, sha256)| *mode == file.mode && sums.get(&file.path) == Some(sha256));
     let travel: Vec<&LocalFile> = local.files.iter().filter(|file| !same(file)).collect();
     let bytes: u64 = travel.iter().map(|file| file.size).sum();
-    let uploads = travel.iter().map(|file| Upload { content: Content::File(file.full.clone()), dest: dest(&file.path), mode: file.mode });
+    let uploads = travel.iter().map(|file| Upload { content: Content::File(file.full.clone()), dest: dest(file), mode: file.mode });
     let uploads: Vec<Upload> = uploads.collect();
     let count = uploads.len();
     if count > 0 {
@@ -344,25 +341,31 @@ async fn upload(ctx: &Context, call: Call) -> Result<Outcome, Failure> {
     Ok(outcome.write("result", "result", value(&results)?))
 }
 
-/// Where to look for what is there already.
-#[derive(Clone, Copy)]
-enum There<'a> {
-    /// At all files below a directory.
-    Below(&'a str),
-    /// At one file.
-    File(&'a str),
-}
-
 /// Mode and SHA-256 of what is there already, by remote path: one listing for a directory, one look for a file.
-async fn there(remote: &Remote<'_>, at: There<'_>) -> Result<BTreeMap<String, (u32, String)>, Failure> {
-    let found = match at {
-        There::Below(dir) => {
+async fn there(
+    remote: &Remote<'_>,
+    files: &[LocalFile],
+    dest: &(dyn Fn(&LocalFile) -> String + Send + Sync),
+    dir: Option<&str>,
+) -> Result<BTreeMap<String, (u32, String)>, Failure> {
+    let mut there = BTreeMap::new();
+    let mut add = |path: String, file: RemoteFile| file.sha256.map(|sha256| there.insert(path, (file.mode, sha256)));
+    match dir {
+        Some(dir) => {
             let listed = remote.files(remote.ctx.wire.ssh.list(&remote.target, dir, true, TRANSFER), false).await?;
-            listed.into_iter().map(|file| (format!("{dir}/{}", file.path), file)).collect()
+            for file in listed {
+                add(format!("{dir}/{}", file.path), file);
+            }
         }
-        There::File(path) => remote.file(path).await?.map_or_else(Vec::new, |file| vec![(path.to_owned(), file)]),
-    };
-    Ok(found.into_iter().filter_map(|(path, file)| Some((path, (file.mode, file.sha256?)))).collect())
+        None => {
+            for path in files.iter().map(dest) {
+                if let Some(file) = remote.file(&path).await? {
+                    add(path, file);
+                }
+            }
+        }
+    }
+    Ok(there)
 }
 
 /// SHA-256 by path of those files that may be there already; the others are hashed as they travel.

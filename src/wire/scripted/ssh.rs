@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 
 use super::{Times, locked, matches, pending};
 use crate::event::Stream;
-use crate::wire::ssh::{Content, Exec, Input, Output, RemoteFile, Sink, Ssh, SshError, Target, Upload};
+use crate::wire::ssh::{Content, Exec, Input, Output, RemoteFile, Sink, Ssh, SshError, Target, Upload, hex};
 
 /// An SSH client that answers commands as its script says, keeps uploaded files in memory and panics when asked for a command that the script lacks.
 ///
@@ -322,5 +322,5 @@ impl Ssh for ScriptedSsh {
 }
 
 fn sha256_hex(bytes: &[u8]) -> String {
-    ring::digest::digest(&ring::digest::SHA256, bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref())
 }

@@ -50,11 +50,12 @@ impl Done {
     }
 }
 
-/// Runs one action from its conditions to its place in the store. `force` observes even when the last observation is fresh.
-pub async fn perform(engine: &Arc<Engine>, action: &Action, force: bool) -> Done {
+/// Runs one action from its conditions to its place in the store. `force` observes even when the last observation is fresh. `left` is called when the
+/// method has ended well, before that is stored: the next one may begin at the same host meanwhile.
+pub async fn perform(engine: &Arc<Engine>, action: &Action, force: bool, left: impl FnOnce() + Send) -> Done {
     let began = engine.wire.clock.now();
     let done = match prepare(engine, action, force, began).await {
-        Ok(Prepared::Run(ready)) => return run(engine, action, *ready, began).await,
+        Ok(Prepared::Run(ready)) => return run(engine, action, *ready, (began, left)).await,
         Ok(Prepared::Fresh(summary)) => return Done::quiet(Ending::Fresh, summary),
         Ok(Prepared::Not(condition)) => Done::quiet(Ending::Skipped, format!("`{condition}` is false")),
         Err(failure) => Done::failed(clean(engine, failure), false),
@@ -203,7 +204,7 @@ fn judge(action: &Action, attempt: &Attempt, now: Time) -> Verdict {
     )
 }
 
-async fn run(engine: &Arc<Engine>, action: &Action, ready: Ready, began: Time) -> Done {
+async fn run(engine: &Arc<Engine>, action: &Action, ready: Ready, (began, left): (Time, impl FnOnce() + Send)) -> Done {
     let Ready { values, attempt, why, guard } = ready;
     let started = Event::ActionStarted { step: action.step.clone(), call: action.call.name(), why };
     let acts = action.call.method.effect.acts();
@@ -225,6 +226,7 @@ async fn run(engine: &Arc<Engine>, action: &Action, ready: Ready, began: Time) -
     };
     let kept = match done {
         Ok(outcome) => {
+            left();
             let ending = if acts && !outcome.changed { Ending::Unchanged } else { Ending::Done };
             let ended = keep::Ended { attempt: &attempt, outcome, ending, began, reporter: &reporter };
             // What cannot be stored was done all the same.

@@ -1,6 +1,7 @@
 //! The driver: runs a graph to its end.
 //!
 //! - An action starts when its own predecessors have ended and a slot is free, in all and on its host; lowest id first. There is no other barrier.
+//! - The host's slot is free again when the method has ended well; the run's, and successors, wait until that is stored.
 //! - Effects that are ready before the run holds its leases wait in a pen, without a slot: observations go on beside them.
 //! - A broken predecessor means skipping, across every kind of edge; `always` steps run all the same once something before them has acted.
 //! - After a failure nothing new starts unless the run keeps going; what already runs ends.
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::{Id, JoinSet};
 
 use crate::event::{Ending, Event, Left, RunState, Time};
@@ -72,6 +74,8 @@ struct Driver {
     queue: Queue,
     pen: Pen,
     running: JoinSet<Answer>,
+    /// Those whose method has ended, while their end is being stored.
+    leaving: (UnboundedSender<ActionId>, UnboundedReceiver<ActionId>),
     ids: HashMap<Id, (ActionId, Time)>,
     ended: BTreeMap<ActionId, (String, Ending, String)>,
     failures: Vec<(String, Failure)>,
@@ -103,6 +107,7 @@ pub async fn drive(engine: Arc<Engine>, graph: Graph) -> Ran {
         queue,
         pen: Pen::default(),
         running: JoinSet::new(),
+        leaving: mpsc::unbounded_channel(),
         ids: HashMap::new(),
         ended: BTreeMap::new(),
         failures: Vec::new(),
@@ -120,6 +125,7 @@ pub async fn drive(engine: Arc<Engine>, graph: Graph) -> Ran {
         } else {
             tokio::select! {
                 Some(joined) = driver.running.join_next_with_id() => driver.take(joined),
+                Some(id) = driver.leaving.1.recv() => driver.queue.leave(id),
                 Ok(()) = stop.changed() => driver.look_again(*stop.borrow_and_update()),
             }
         }
@@ -315,9 +321,12 @@ impl Driver {
         let began = engine.wire.clock.now();
         let at_once = action.flow.loop_over.is_none() && verdict::window(&action) != Some(Duration::ZERO);
         let at_once = at_once && !action.call.method.effect.acts() && plain::action(&action);
+        let leaving = self.leaving.0.clone();
+        // The driver reads as long as anything runs.
+        let left = move || leaving.send(id).unwrap_or_default();
         let mut work: BoxFuture<'static, Answer> = Box::pin(async move {
             match action.flow.loop_over {
-                None => Answer::Done(act::perform(&engine, &action, false).await),
+                None => Answer::Done(act::perform(&engine, &action, false, left).await),
                 Some(_) => Answer::Items(act::items(&engine, &action).await),
             }
         });

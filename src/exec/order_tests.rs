@@ -1,9 +1,15 @@
 //! Which action starts when: no barrier, limits, failure across edges, conditions, cleanup.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
 use crate::event::{Ending, RunState};
 use crate::exec::engine::Stop;
 use crate::exec::rig::{Gate, Rig};
 use crate::model::contract::Failure;
+use crate::secret::Redactor;
+use crate::store::words::Commit;
 
 fn step(name: &str, call: &str, with: &str) -> String {
     format!("[[step]]\nname = \"{name}\"\ncall = \"{call}\"\nwith = {{ {with} }}\n")
@@ -66,6 +72,36 @@ async fn limits_hold_and_the_lowest_goes_first() {
     assert_eq!(gates[3].count(), 0, "a free slot of the run is no slot of the host");
     gates.iter().for_each(Gate::open);
     assert_eq!(run.end().await.ran.state, RunState::Succeeded);
+}
+
+#[tokio::test]
+async fn the_next_begins_at_a_host_while_the_end_of_the_last_is_stored() {
+    let next = step("b", "fleet.note", "as = 'b', key = '${{ vault.get(\"v\", \"password\") }}'");
+    let mut rig = Rig::new(&(note("a") + &next));
+    (rig.settings.jobs, rig.settings.per_host) = (2, 1);
+    rig.vault.insert("password".into(), "hunter2!".into());
+    let redactor = Arc::new(OnceLock::<Redactor>::new());
+    let (begun, known) = (Arc::new(AtomicBool::new(false)), Arc::clone(&redactor));
+    let seen = Arc::clone(&begun);
+    // The end of `a` is not stored before `b` has asked for its secret, which is then known as one.
+    rig.broken = Some(Arc::new(move |commit: &Commit| {
+        if commit.records.iter().any(|record| record.made.step == "w/a") {
+            let asked = || known.get().is_some_and(|redactor| redactor.clean("hunter2!") != "hunter2!");
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while !asked() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            seen.store(asked(), Ordering::SeqCst);
+        }
+        false
+    }));
+    let (gate, run) = (rig.gate("a"), rig.start());
+    redactor.set(run.engine.view.redactor.clone()).ok().unwrap();
+    gate.arrived(1).await;
+    assert_eq!(run.engine.view.redactor.clean("hunter2!"), "hunter2!", "while a method is at the host, the next one waits");
+    gate.open();
+    assert_eq!(run.end().await.ran.count(Ending::Done), 2);
+    assert!(begun.load(Ordering::SeqCst), "the slot was free");
 }
 
 #[tokio::test]

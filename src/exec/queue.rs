@@ -14,8 +14,8 @@ pub struct Queue {
     lines: Vec<Line>,
     /// The lowest waiting id of each host that has a free slot.
     heads: BTreeSet<(ActionId, usize)>,
-    /// The host of each running action.
-    slots: BTreeMap<ActionId, usize>,
+    /// The host of each running action, until it has left it.
+    slots: BTreeMap<ActionId, Option<usize>>,
 }
 
 #[derive(Debug, Default)]
@@ -43,7 +43,7 @@ impl Queue {
         });
     }
 
-    /// Takes the lowest id that may start; it holds its slots until [`Queue::done`].
+    /// Takes the lowest id that may start; it holds its host's slot until [`Queue::leave`], the run's until [`Queue::done`].
     pub fn pop(&mut self) -> Option<ActionId> {
         if self.running >= self.jobs {
             return None;
@@ -53,16 +53,23 @@ impl Queue {
             line.waiting.remove(&id);
             line.running += 1;
         });
-        self.slots.insert(id, line);
+        self.slots.insert(id, Some(line));
         self.running += 1;
         Some(id)
     }
 
-    /// Gives the slots of an action back.
-    pub fn done(&mut self, id: ActionId) {
-        if let Some(line) = self.slots.remove(&id) {
-            self.running -= 1;
+    /// Gives the host's slot of an action back: its method is over there, though its end is not stored yet.
+    pub fn leave(&mut self, id: ActionId) {
+        if let Some(line) = self.slots.get_mut(&id).and_then(Option::take) {
             self.change(line, |line| line.running -= 1);
+        }
+    }
+
+    /// Gives back what an action still holds.
+    pub fn done(&mut self, id: ActionId) {
+        self.leave(id);
+        if self.slots.remove(&id).is_some() {
+            self.running -= 1;
         }
     }
 
@@ -111,6 +118,24 @@ mod tests {
         assert_eq!(pops(&mut queue), [5]);
         queue.done(ActionId(1));
         assert_eq!(pops(&mut queue), [0; 0], "a slot is given back once");
+    }
+
+    #[test]
+    fn who_has_left_the_host_still_counts_for_the_run() {
+        let mut queue = Queue::new(2, 1);
+        for id in [1, 2, 3] {
+            queue.push(ActionId(id), "a".to_owned());
+        }
+        assert_eq!(pops(&mut queue), [1]);
+        queue.leave(ActionId(1));
+        queue.leave(ActionId(1));
+        assert_eq!(pops(&mut queue), [2], "the host is free once");
+        queue.leave(ActionId(2));
+        assert_eq!(pops(&mut queue), [0; 0], "the run has two already");
+        queue.done(ActionId(1));
+        assert_eq!(pops(&mut queue), [3]);
+        queue.done(ActionId(2));
+        assert_eq!(pops(&mut queue), [0; 0], "who has left gives the host back no second time");
     }
 
     #[test]

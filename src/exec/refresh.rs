@@ -90,7 +90,7 @@ impl Refresher {
 async fn run_all(engine: &Arc<Engine>, actions: Vec<Arc<Action>>) -> Result<(), Failure> {
     let last = actions.len().saturating_sub(1);
     for (index, action) in actions.into_iter().enumerate() {
-        let done = act::perform(engine, &action, index == last).await;
+        let done = act::perform(engine, &action, index == last, || ()).await;
         if let Some(failure) = done.failure {
             return Err(failure);
         }

@@ -7,11 +7,15 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::reasons;
+
 /// Fewer rounds tell nothing on a machine that does other work.
 pub const ROUNDS: usize = 5;
 /// A case that has taken so long ends early, though not before its third round: slow peers on a busy machine would take an hour.
 const PATIENCE: Duration = Duration::from_secs(60);
 const FEWEST: usize = 3;
+/// Lines of prose end here.
+const WIDTH: usize = 120;
 /// Where programs are that an ordinary user's PATH leaves out.
 const ALSO: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin"];
 /// Tells the peak of a process's memory: Debian's package `time`.
@@ -241,6 +245,12 @@ impl Goal {
         }
     }
 
+    /// Why it is missed, and what was tried.
+    fn why(&self) -> String {
+        reasons::reason(&self.what)
+            .unwrap_or_else(|| "no reason is known yet: look for it, and write it into docs/performance.md".to_owned())
+    }
+
     /// Whether it is met; `None` where nothing was measured.
     fn met(&self) -> Option<bool> {
         self.ours.as_ref().ok().map(|ours| *ours <= self.bound)
@@ -335,7 +345,9 @@ impl Harness {
         if self.json {
             for goal in &self.goals {
                 let value = goal.ours.as_ref().ok();
-                let row = json!({"goal": goal.what, "bound": goal.goal, "ours": goal.shown(), "value": value, "met": goal.met()});
+                let why = (goal.met() == Some(false)).then(|| goal.why());
+                let row =
+                    json!({"goal": goal.what, "bound": goal.goal, "ours": goal.shown(), "value": value, "met": goal.met(), "why": why});
                 println!("{row}");
             }
             return;
@@ -346,6 +358,25 @@ impl Harness {
         for goal in &self.goals {
             let met = goal.met().map_or("-", |met| if met { "yes" } else { "no" });
             println!("{:60} {:38} {:22} {met}", goal.what, goal.goal, goal.shown());
+        }
+        self.misses();
+    }
+
+    /// Why goals are missed, each reason once, with the goals that it stands for.
+    fn misses(&self) {
+        let missed: Vec<&Goal> = self.goals.iter().filter(|goal| goal.met() == Some(false)).collect();
+        let mut reasons: Vec<String> = Vec::new();
+        for reason in missed.iter().map(|goal| goal.why()) {
+            if !reasons.contains(&reason) {
+                reasons.push(reason);
+            }
+        }
+        for reason in reasons {
+            println!();
+            for goal in missed.iter().filter(|goal| goal.why() == reason) {
+                println!("missed: {}, {}: {}", goal.what, goal.goal, goal.shown());
+            }
+            reasons::wrapped(&reason, WIDTH).iter().for_each(|line| println!("    {line}"));
         }
     }
 }

@@ -10,6 +10,7 @@ mod harness;
 mod memory;
 mod noop;
 mod pve;
+mod reasons;
 mod sshd;
 mod start;
 mod store;

@@ -43,7 +43,10 @@ pub fn bench(harness: &mut Harness) {
     let mut medians: Vec<Measured> = Vec::new();
     for (count, large) in SIZES {
         for texts in [Texts::Repeat, Texts::Differ] {
-            let contest = || Project::make(count, texts).contest(harness, &Project::make(count, texts), count, texts);
+            let contest = || {
+                let project = Project::make(count, texts);
+                project.contest(harness, &project.copy(), count, texts)
+            };
             let case = (!large || harness.large).then(contest).ok_or("needs --large");
             let ratio = |ours: &str, peer: &str| case.as_ref().map_err(|&needs| needs.to_owned()).and_then(|case| case.ratio(ours, peer));
             for (ours, what) in [(REPEAT, ""), (EDITED, ", file edited")] {
@@ -113,6 +116,13 @@ impl Project {
         }
         drop(writer);
         project
+    }
+
+    /// The same project in another place, as it is now, without the peers.
+    fn copy(&self) -> Self {
+        let dir = tempfile::Builder::new().prefix("pmx-bench-").tempdir().expect("a temporary directory can be made");
+        run(Command::new("cp").arg("-r").arg(self.place("project")).arg(dir.path()));
+        Self { dir }
     }
 
     /// pmx in the project.

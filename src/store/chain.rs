@@ -334,6 +334,12 @@ impl Rows<'_> {
         self.ask(|| "have old bytes overwritten".to_owned(), |db| db.pragma_update(None, "secure_delete", "ON"))
     }
 
+    /// Writes as much of the log into the index as nobody still reads around; waits for nobody but the disk. What is left stays in the log.
+    pub fn fold_what_can_be(&self) -> Result<(), StoreError> {
+        let fold = |db: &rusqlite::Connection| db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        self.ask(|| "fold the index's log in".to_owned(), fold)
+    }
+
     /// Writes all of the log into the index and empties it.
     pub fn fold_log(&self) -> Result<(), StoreError> {
         let fold = |db: &rusqlite::Connection| db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));

@@ -377,6 +377,8 @@ impl Store for DirStore {
     }
 
     fn end_run(&mut self, run: &RunId) -> Result<(), StoreError> {
+        // The process may end before the store has closed. Should it fail, the log has everything, as before.
+        let _ = self.index.rows().fold_what_can_be();
         self.locks.free(run)
     }
 

@@ -88,6 +88,27 @@ fn small_contents_come_with_their_versions() {
 }
 
 #[test]
+fn the_end_of_a_run_leaves_an_index_that_is_whole_by_itself() {
+    // A process ends while its store closes; whoever copies the index alone then must not have half of it.
+    let (directory, root) = fresh();
+    let mut store = DirStore::open_or_create(&root).unwrap();
+    store.begin_run(run_row(1, 0)).unwrap();
+    append(&mut store, "fleet/vm/a", b"one", 1);
+    let alone = || {
+        let copy = directory.path().join("alone");
+        fs::create_dir_all(&copy).unwrap();
+        fs::copy(root.join("index.db"), copy.join("index.db")).unwrap();
+        fs::write(copy.join("FORMAT"), "2\n").unwrap();
+        let found = DirStore::open(&copy).ok().flatten().and_then(|mut copy| copy.head(&name("fleet/vm/a")).unwrap());
+        fs::remove_dir_all(&copy).unwrap();
+        found.map(|version| version.number)
+    };
+    assert_eq!(alone(), None, "it is still in the log");
+    store.end_run(&run_id(1)).unwrap();
+    assert_eq!(alone(), Some(1));
+}
+
+#[test]
 fn a_creation_cut_short_is_completed() {
     let (_directory, root) = fresh();
     let mut store = DirStore::open_or_create(&root).unwrap();

@@ -7,7 +7,7 @@ const HEAD: &str = "What misses its goal, and why:";
 
 /// The reason for a goal of this name, its lines joined: the point of the list one of whose bold words the name contains.
 pub fn reason(goal: &str) -> Option<String> {
-    let goal = goal.to_lowercase();
+    let goal = plain(goal);
     let (_, list) = PAGE.split_once(HEAD)?;
     let list = list.split("\n#").next()?;
     let mut points = list.split("\n- ").skip(1);
@@ -18,7 +18,12 @@ pub fn reason(goal: &str) -> Option<String> {
 /// The bold words before the first colon.
 fn keys(point: &str) -> impl Iterator<Item = String> {
     let title = point.split(':').next().unwrap_or_default();
-    title.split("**").skip(1).step_by(2).map(str::to_lowercase)
+    title.split("**").skip(1).step_by(2).map(plain)
+}
+
+/// Lower case, and without what numbers and code are set in.
+fn plain(text: &str) -> String {
+    text.to_lowercase().replace(['`', ','], "")
 }
 
 /// Lines of at most so many characters, cut between words.

@@ -133,6 +133,9 @@ pub async fn drive(engine: Arc<Engine>, graph: Graph) -> Ran {
         while let Some(joined) = driver.running.try_join_next_with_id() {
             driver.take(joined);
         }
+        while let Ok(id) = driver.leaving.1.try_recv() {
+            driver.queue.leave(id);
+        }
         if failed == 0 && !driver.failures.is_empty() {
             driver.look_again(*stop.borrow_and_update());
         }

@@ -23,11 +23,13 @@ const SAME: f64 = 1.25;
 
 /// Runs all of it.
 pub fn bench(harness: &mut Harness) {
-    // Told; the goal is the many's.
-    let _few = builds(harness, FEW);
-    let peaks = if harness.large { builds(harness, MANY) } else { [(); 2].map(|()| Err("needs --large".to_owned())) };
-    for (what, peak) in BUILDS.into_iter().zip(peaks) {
-        harness.goal(format!("{what} of {MANY}, memory"), ("≤ 300 MB", 300.0), peak, "MB");
+    for (texts, which) in [(Texts::Repeat, "texts repeat"), (Texts::Differ, "texts differ")] {
+        // Told; the goal is the many's.
+        let _few = builds(harness, FEW, (texts, which));
+        let peaks = if harness.large { builds(harness, MANY, (texts, which)) } else { [(); 2].map(|()| Err("needs --large".to_owned())) };
+        for (what, peak) in BUILDS.into_iter().zip(peaks) {
+            harness.goal(format!("{what} of {MANY}, {which}, memory"), ("≤ 300 MB", 300.0), peak, "MB");
+        }
     }
     let (upload, exec) = match Sshd::start(&["127.0.0.1".to_owned()]) {
         Ok(server) => (ratio(harness, "upload", &server, upload), ratio(harness, "output of exec", &server, exec)),
@@ -42,9 +44,9 @@ pub fn bench(harness: &mut Harness) {
 }
 
 /// The peaks of both builds, in MB.
-fn builds(harness: &Harness, count: usize) -> [Measured; 2] {
-    let project = Project::write(count, Texts::Repeat);
-    BUILDS.map(|what| measured(harness, &format!("{what} of {count}"), &project.pmx(&["build", "all"])).map(|mib| mib * 1.048_576))
+fn builds(harness: &Harness, count: usize, (texts, which): (Texts, &str)) -> [Measured; 2] {
+    let project = Project::write(count, texts);
+    BUILDS.map(|what| measured(harness, &format!("{what} of {count}, {which}"), &project.pmx(&["build", "all"])).map(|mib| mib * 1.048_576))
 }
 
 /// The peak of a command in MiB; told together with its time.
@@ -56,7 +58,7 @@ fn measured(harness: &Harness, what: &str, command: &Command) -> Measured {
         Ok(mib) if harness.json => {
             harness.print(&json!({"bench": harness.bench, "case": what, "peak_mib": mib, "seconds": took}).to_string())
         }
-        Ok(mib) => harness.print(&format!("{what:44} {mib:8.1} MiB in {took:.1} s")),
+        Ok(mib) => harness.print(&format!("{what:60} {mib:8.1} MiB in {took:.1} s")),
         Err(needs) => harness.skipped(&format!("{what}: {needs}")),
     }
     mib

@@ -1,7 +1,6 @@
 //! Compiling: parse, limit, lower; each text once.
 
-use std::collections::{BTreeMap, HashMap};
-use std::ops::Range;
+use std::collections::HashMap;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,9 +10,8 @@ use cel::{Env, IdedExpr, ParseError, ParseErrors, extensions};
 
 use crate::lang::cel::ast;
 use crate::lang::cel::guard;
-use crate::lang::cel::lower::{Lowering, fast};
 use crate::lang::cel::program::{Fault, Program};
-use crate::lang::cel::{path, pool, run};
+use crate::lang::cel::{pool, run};
 
 /// Programs that are kept for the next place that holds the same text.
 const MOST_KEPT: usize = 4096;
@@ -47,8 +45,8 @@ pub(in crate::lang) fn compile(text: &str) -> Result<Arc<Program>, Vec<Fault>> {
     if let Some(known) = KEPT.lock().unwrap_or_else(PoisonError::into_inner).get(text) {
         return Ok(Arc::clone(known));
     }
-    let program = Arc::new(match path::parse(text) {
-        Some((tree, places)) => lowered(text, tree, places)?,
+    let program = Arc::new(match Program::plain(text) {
+        Some(program) => program?,
         None if pool::is_ours() => parse(text)?,
         None => parse_elsewhere(text)?,
     });
@@ -84,19 +82,7 @@ fn parse(text: &str) -> Result<Program, Vec<Fault>> {
         return Err(vec![Fault::new(0..text.len(), format!("the expression is nested deeper than {} levels", guard::DEEPEST))]);
     }
     let places = ast::places(&tree, &info, text);
-    lowered(text, tree, places)
-}
-
-fn lowered(text: &str, tree: IdedExpr, places: BTreeMap<u64, Range<usize>>) -> Result<Program, Vec<Fault>> {
-    let mut lowering = Lowering::new(text, &places);
-    let code = lowering.expr(&tree);
-    let Lowering { mut refs, sites, faults, .. } = lowering;
-    if !faults.is_empty() {
-        return Err(faults);
-    }
-    refs.sort_by_key(|found| (found.range.start, std::cmp::Reverse(found.range.end)));
-    let fast = fast(&code);
-    Ok(Program { text: text.to_owned(), tree, code, places, refs, sites, fast })
+    Program::new(text, tree, places)
 }
 
 /// The first syntax error in a plain sentence. The library's own text is never formatted: its `Display` panics on columns beyond 65,535.

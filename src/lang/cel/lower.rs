@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::OnceLock;
+use std::sync::Arc;
 
 use cel::IdedExpr;
 use cel::common::ast::{
@@ -10,9 +10,10 @@ use cel::common::ast::{
 };
 
 use crate::lang::cel::ast::{call, integer};
-use crate::lang::cel::program::{Fast, Fault, RawIndex, RawRef, RawRoot};
+use crate::lang::cel::program::{Fast, Fault, Program, RawRef, RawRoot};
 use crate::lang::cel::site::{Chain, Link, Mode, Site, Target, chain, literal};
 use crate::lang::cel::{compile, functions, guard};
+use crate::lang::template::{Index, Root};
 use crate::value::Value;
 
 /// Names that an expression may begin with.
@@ -20,6 +21,19 @@ pub(in crate::lang) const ROOTS: [&str; 7] = ["inputs", "model", "vault.get", "e
 
 /// What the tool before pmx called `data.latest(…)`.
 const OLD_DATA: &str = "a resource is model.<definition>.resource.<spec>[\"name\"].attributes";
+
+/// What a chain begins with; the keys that follow a resource are counted later.
+enum Found {
+    Whole(Root),
+    Resource { def: String, spec: String, instance: Instance },
+}
+
+/// Which instance a chain names.
+enum Instance {
+    Plain(Index),
+    /// Known before the run: the program of the index, and its place.
+    Early(Arc<Program>, Range<usize>),
+}
 
 /// Everything that lowering finds.
 pub(in crate::lang) struct Lowering<'p> {
@@ -203,8 +217,8 @@ impl<'p> Lowering<'p> {
             }
         }
         let texts: Vec<Option<String>> = called.args.iter().map(|arg| literal(arg).map(str::to_owned)).collect();
-        let root = RawRoot::Vault(texts.first().cloned().flatten(), texts.get(1).cloned().flatten());
-        self.refs.push(RawRef { root, range: range.clone(), optional: false, shared: OnceLock::new() });
+        let root = Root::Vault(texts.first().cloned().flatten(), texts.get(1).cloned().flatten());
+        self.refs.push(RawRef { root: RawRoot::Whole(Arc::new(root)), range: range.clone(), optional: false });
         let args = called.args.iter().map(|arg| self.expr(arg)).collect();
         self.site(node.id, Site { target: Target::Vault, path: Vec::new(), only: None, range, optional: false }, args)
     }
@@ -244,14 +258,17 @@ impl<'p> Lowering<'p> {
         let optional = chain.links.iter().any(|link| link.mode != Mode::Plain);
         let mut path: Vec<String> = site.path.clone();
         path.extend(chain.links[used..].iter().map_while(|link| link.key).map(str::to_owned));
+        path.drain(..usize::from(matches!(site.target, Target::Perhaps { .. })).min(path.len()));
         let root = match root {
-            RawRoot::Resource { def, spec, instance, .. } => {
-                let skip = usize::from(matches!(site.target, Target::Perhaps { .. }));
-                RawRoot::Resource { def, spec, instance, path: path.into_iter().skip(skip).collect() }
+            Found::Whole(root) => RawRoot::Whole(Arc::new(root)),
+            Found::Resource { def, spec, instance: Instance::Plain(instance) } => {
+                RawRoot::Whole(Arc::new(Root::Resource { def, spec, instance, path }))
             }
-            other => other,
+            Found::Resource { def, spec, instance: Instance::Early(program, range) } => {
+                RawRoot::Indexed { def, spec, index: (program, range), path }
+            }
         };
-        self.refs.push(RawRef { root, range: range.clone(), optional, shared: OnceLock::new() });
+        self.refs.push(RawRef { root, range: range.clone(), optional });
         let target = chain.links.get(used.wrapping_sub(1)).map_or(node.id, |link| link.node.id);
         let only = chain.links.get(used).filter(|link| link.mode != Mode::Plain).and_then(|link| link.key).map(str::to_owned);
         let base = self.site(target, Site { only, optional, ..site }, argument.into_iter().collect());
@@ -272,24 +289,24 @@ impl<'p> Lowering<'p> {
     }
 
     /// The site that a chain begins with, its argument, how many links it takes, and the reference.
-    fn read(&mut self, range: &Range<usize>, chain: &Chain<'_>) -> Option<(Site, Option<IdedExpr>, usize, RawRoot)> {
+    fn read(&mut self, range: &Range<usize>, chain: &Chain<'_>) -> Option<(Site, Option<IdedExpr>, usize, Found)> {
         let plain = |link: Option<&Link<'_>>| link.filter(|link| link.mode == Mode::Plain).and_then(|link| link.key).map(str::to_owned);
         let first = chain.links.first();
         let (target, argument, used, root) = match chain.root {
             "model" => self.model(range, chain)?,
             "inputs" => match (plain(first), first.and_then(|link| link.key)) {
-                (Some(name), _) => (Target::Input(name.clone()), None, 1, RawRoot::Input(Some(name))),
-                (None, key) => (Target::Inputs, None, 0, RawRoot::Input(key.map(str::to_owned))),
+                (Some(name), _) => (Target::Input(name.clone()), None, 1, Found::Whole(Root::Input(Some(name)))),
+                (None, key) => (Target::Inputs, None, 0, Found::Whole(Root::Input(key.map(str::to_owned)))),
             },
             "each" => match first.and_then(|link| link.key) {
-                Some("key" | "value") => (Target::Each, None, 0, RawRoot::Each),
+                Some("key" | "value") => (Target::Each, None, 0, Found::Whole(Root::Each)),
                 given => return self.wrong_each(range, given),
             },
-            "run" => (Target::Run, None, 0, RawRoot::Run),
-            "self" => (Target::This, None, 0, RawRoot::This),
+            "run" => (Target::Run, None, 0, Found::Whole(Root::Run)),
+            "self" => (Target::This, None, 0, Found::Whole(Root::This)),
             "env" => match (plain(first), first.and_then(|link| link.key)) {
-                (Some(name), _) => (Target::Env(name.clone()), None, 1, RawRoot::Env(name)),
-                (None, Some(name)) => (Target::EnvPerhaps(name.to_owned()), None, 0, RawRoot::Env(name.to_owned())),
+                (Some(name), _) => (Target::Env(name.clone()), None, 1, Found::Whole(Root::Env(name))),
+                (None, Some(name)) => (Target::EnvPerhaps(name.to_owned()), None, 0, Found::Whole(Root::Env(name.to_owned()))),
                 (None, None) => {
                     let fault = Fault::new(range.clone(), "an environment variable must be named in the expression");
                     self.faults.push(fault.help("write env.NAME"));
@@ -328,7 +345,7 @@ impl<'p> Lowering<'p> {
         None
     }
 
-    fn model(&mut self, range: &Range<usize>, chain: &Chain<'_>) -> Option<(Target, Option<IdedExpr>, usize, RawRoot)> {
+    fn model(&mut self, range: &Range<usize>, chain: &Chain<'_>) -> Option<(Target, Option<IdedExpr>, usize, Found)> {
         const SHAPE: &str = "write model.<definition>.resource.<spec>[\"name\"].attributes.<field>";
         let links = &chain.links;
         let named = |link: Option<&Link<'_>>| link.filter(|link| link.mode == Mode::Plain).and_then(|link| link.key).map(str::to_owned);
@@ -344,11 +361,11 @@ impl<'p> Lowering<'p> {
             return None;
         };
         let Some(link) = links.get(3) else {
-            let root = RawRoot::Resource { def: def.clone(), spec: spec.clone(), instance: RawIndex::Any, path: Vec::new() };
+            let root = Found::Resource { def: def.clone(), spec: spec.clone(), instance: Instance::Plain(Index::Any) };
             return Some((Target::All { def, spec }, None, 3, root));
         };
         let (instance, argument) = self.instance(link)?;
-        let root = RawRoot::Resource { def: def.clone(), spec: spec.clone(), instance, path: Vec::new() };
+        let root = Found::Resource { def: def.clone(), spec: spec.clone(), instance };
         Some(match link.mode {
             Mode::Plain => (Target::Resource { def, spec }, Some(argument), 4, root),
             Mode::Optional | Mode::Test => (Target::Perhaps { def, spec }, Some(argument), 3, root),
@@ -356,10 +373,10 @@ impl<'p> Lowering<'p> {
     }
 
     /// The instance that a link names, and the expression of its name.
-    fn instance(&mut self, link: &Link<'_>) -> Option<(RawIndex, IdedExpr)> {
+    fn instance(&mut self, link: &Link<'_>) -> Option<(Instance, IdedExpr)> {
         if let Some(name) = link.key {
             let text = Expr::Literal(LiteralValue::String(name.to_owned().into()));
-            return Some((RawIndex::Name(name.to_owned()), IdedExpr { id: link.node.id, expr: text }));
+            return Some((Instance::Plain(Index::Name(name.to_owned())), IdedExpr { id: link.node.id, expr: text }));
         }
         let index = link.index?;
         if let Expr::Literal(other) = &index.expr {
@@ -371,12 +388,13 @@ impl<'p> Lowering<'p> {
         let outer = std::mem::take(&mut self.saw_bound);
         let first = self.refs.len();
         let argument = self.expr(index);
-        let early = |found: &RawRef| matches!(found.root, RawRoot::Input(_) | RawRoot::Each | RawRoot::This);
+        let early =
+            |found: &RawRef| matches!(&found.root, RawRoot::Whole(root) if matches!(**root, Root::Input(_) | Root::Each | Root::This));
         let known = !self.saw_bound && self.refs[first..].iter().all(early);
         self.saw_bound |= outer;
         let range = self.range(index);
         let program = known.then(|| compile::compile(&self.text[range.clone()]).ok()).flatten();
-        Some((program.map_or(RawIndex::Any, |program| RawIndex::Computed(program, range)), argument))
+        Some((program.map_or(Instance::Plain(Index::Any), |program| Instance::Early(program, range)), argument))
     }
 }
 

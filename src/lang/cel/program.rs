@@ -1,11 +1,14 @@
 //! A compiled expression, shared by all places that hold the same text.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use cel::IdedExpr;
 
+use crate::lang::cel::lower::{Lowering, fast};
+use crate::lang::cel::path;
 use crate::lang::cel::site::Site;
 use crate::lang::template::Root;
 use crate::value::Value;
@@ -15,18 +18,59 @@ use crate::value::Value;
 pub(in crate::lang) struct Program {
     /// What was written.
     pub text: String,
-    /// The tree as parsed, macros expanded: what checks look at.
-    pub tree: IdedExpr,
-    /// The tree as it runs: references are calls of `@ref`, loops and growing calls are metered.
-    pub code: IdedExpr,
-    /// Where each node of the tree stands, whole.
-    pub places: BTreeMap<u64, Range<usize>>,
+    /// Its trees; of a plain path they are made anew for the few who look at them: a large workflow has very many, each with a text of its own.
+    kept: Option<Box<Trees>>,
     /// What it refers to, in the order of the text.
     pub refs: Vec<RawRef>,
     /// What `@ref` resolves; its first argument is the index here.
     pub sites: Vec<Site>,
     /// The expression without CEL, when it is a plain path or literal.
     pub fast: Option<Fast>,
+}
+
+/// A program as trees.
+#[derive(Clone, Debug)]
+pub(in crate::lang) struct Trees {
+    /// As parsed, macros expanded: what checks look at.
+    pub parsed: IdedExpr,
+    /// As it runs: references are calls of `@ref`, loops and growing calls are metered.
+    pub code: IdedExpr,
+    /// Where each node stands, whole.
+    pub places: BTreeMap<u64, Range<usize>>,
+}
+
+impl Program {
+    /// A program of a tree and its places, or everything that is wrong with it.
+    pub fn new(text: &str, parsed: IdedExpr, places: BTreeMap<u64, Range<usize>>) -> Result<Self, Vec<Fault>> {
+        let mut lowering = Lowering::new(text, &places);
+        let code = lowering.expr(&parsed);
+        let Lowering { mut refs, sites, faults, .. } = lowering;
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        refs.sort_by_key(|found| (found.range.start, std::cmp::Reverse(found.range.end)));
+        let fast = fast(&code);
+        Ok(Self { text: text.to_owned(), kept: Some(Box::new(Trees { parsed, code, places })), refs, sites, fast })
+    }
+
+    /// The program of a plain path, without its trees; `None` when the text is something else.
+    pub fn plain(text: &str) -> Option<Result<Self, Vec<Fault>>> {
+        let (parsed, places) = path::parse(text)?;
+        let small = |program: Self| if program.fast.is_some() { Self { kept: None, ..program } } else { program };
+        Some(Self::new(text, parsed, places).map(small))
+    }
+
+    /// Its trees.
+    pub fn trees(&self) -> Cow<'_, Trees> {
+        match &self.kept {
+            Some(kept) => Cow::Borrowed(kept),
+            None => {
+                let (parsed, places) = path::parse(&self.text).unwrap_or_else(|| (Default::default(), BTreeMap::new()));
+                let code = Lowering::new(&self.text, &places).expr(&parsed);
+                Cow::Owned(Trees { parsed, code, places })
+            }
+        }
+    }
 }
 
 /// A way to the value that needs neither CEL nor a thread.
@@ -47,47 +91,24 @@ pub(in crate::lang) struct RawRef {
     pub range: Range<usize>,
     /// Whether absence is tolerated.
     pub optional: bool,
-    /// The root as every place of this text has it, where no index needs a place of its own.
-    pub shared: OnceLock<Arc<Root>>,
 }
 
-/// Like `template::Root`, with indices as programs.
+/// What a reference refers to.
 #[derive(Clone, Debug)]
 pub(in crate::lang) enum RawRoot {
-    /// A resource or a whole spec.
-    Resource {
+    /// The same for all places that hold the text.
+    Whole(Arc<Root>),
+    /// A resource whose instance is known before the run: the index has places of its own.
+    Indexed {
         /// The definition.
         def: String,
         /// The spec.
         spec: String,
-        /// Which instance.
-        instance: RawIndex,
+        /// The program of the index, and its place in the text.
+        index: (Arc<Program>, Range<usize>),
         /// The literal keys that follow.
         path: Vec<String>,
     },
-    /// An input.
-    Input(Option<String>),
-    /// A secret.
-    Vault(Option<String>, Option<String>),
-    /// The loop's item.
-    Each,
-    /// The run.
-    Run,
-    /// The definition.
-    This,
-    /// An environment variable.
-    Env(String),
-}
-
-/// Like `template::Index`.
-#[derive(Clone, Debug)]
-pub(in crate::lang) enum RawIndex {
-    /// A literal name.
-    Name(String),
-    /// Known before the run: the program of the index and its place in the text.
-    Computed(Arc<Program>, Range<usize>),
-    /// Known only at run time.
-    Any,
 }
 
 /// Something wrong with an expression, relative to its text.

@@ -1,5 +1,6 @@
 //! The type of an expression, and everything in it that cannot be right.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use cel::IdedExpr;
@@ -20,15 +21,16 @@ pub(super) struct Inference<'c, 'p> {
     checker: &'c mut Checker<'p>,
     scene: &'c Scene,
     expr: &'c Expr,
+    places: &'c BTreeMap<u64, Range<usize>>,
     bound: Vec<(String, Type)>,
     touched: bool,
 }
 
 /// The type of an expression where it stands; secret when it can touch a secret.
 pub(super) fn infer(checker: &mut Checker<'_>, scene: &Scene, expr: &Expr) -> Type {
-    let mut inference = Inference { checker, scene, expr, bound: Vec::new(), touched: false };
-    let program = std::sync::Arc::clone(&expr.program);
-    let ty = inference.node(&program.tree);
+    let trees = expr.program.trees();
+    let mut inference = Inference { checker, scene, expr, places: &trees.places, bound: Vec::new(), touched: false };
+    let ty = inference.node(&trees.parsed);
     Type { secret: ty.secret || inference.touched, ..ty }
 }
 
@@ -44,7 +46,7 @@ impl Inference<'_, '_> {
 
     /// The place of a node.
     pub fn range(&self, node: &IdedExpr) -> Range<usize> {
-        self.expr.program.places.get(&node.id).cloned().unwrap_or(0..self.expr.program.text.len())
+        self.places.get(&node.id).cloned().unwrap_or(0..self.expr.program.text.len())
     }
 
     /// The type of a node.
@@ -373,7 +375,7 @@ impl Inference<'_, '_> {
     fn key_range(&self, link: &Link<'_>) -> Range<usize> {
         let whole = self.range(link.node);
         match (link.index, link.key) {
-            (Some(index), _) if self.expr.program.places.contains_key(&index.id) && link.key.is_none() => self.range(index),
+            (Some(index), _) if self.places.contains_key(&index.id) && link.key.is_none() => self.range(index),
             (_, Some(key)) => {
                 let text = &self.expr.program.text[whole.clone()];
                 let start = text.rfind(key).map_or(whole.start, |at| whole.start + at);

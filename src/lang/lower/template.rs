@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::lang::cel::compile::compile;
-use crate::lang::cel::program::{Fault, Program, RawIndex, RawRef, RawRoot};
+use crate::lang::cel::program::{Fault, Program, RawRef, RawRoot};
 use crate::lang::cel::split::{Part, split, trimmed};
 use crate::lang::cel::text::Written;
 use crate::lang::template::{Expr, Index, Piece, Ref, Root, Template};
@@ -136,30 +136,15 @@ impl Expr {
 }
 
 fn reference(raw: &RawRef, written: &Written) -> Ref {
-    let own = matches!(raw.root, RawRoot::Resource { instance: RawIndex::Computed(..), .. });
-    let root = if own { Arc::new(root(raw, written)) } else { Arc::clone(raw.shared.get_or_init(|| Arc::new(root(raw, written)))) };
-    Ref { root, span: written.at(raw.range.clone()), optional: raw.optional }
-}
-
-fn root(raw: &RawRef, written: &Written) -> Root {
-    match &raw.root {
-        RawRoot::Resource { def, spec, instance, path } => {
-            let instance = match instance {
-                RawIndex::Name(name) => Index::Name(name.clone()),
-                RawIndex::Computed(program, range) => {
-                    Index::Computed(Box::new(Expr::of_program(Arc::clone(program), &written.part(range.clone()))))
-                }
-                RawIndex::Any => Index::Any,
-            };
-            Root::Resource { def: def.clone(), spec: spec.clone(), instance, path: path.clone() }
+    let root = match &raw.root {
+        RawRoot::Whole(root) => Arc::clone(root),
+        RawRoot::Indexed { def, spec, index: (program, range), path } => {
+            let index = Expr::of_program(Arc::clone(program), &written.part(range.clone()));
+            let instance = Index::Computed(Box::new(index));
+            Arc::new(Root::Resource { def: def.clone(), spec: spec.clone(), instance, path: path.clone() })
         }
-        RawRoot::Input(name) => Root::Input(name.clone()),
-        RawRoot::Vault(vault, key) => Root::Vault(vault.clone(), key.clone()),
-        RawRoot::Each => Root::Each,
-        RawRoot::Run => Root::Run,
-        RawRoot::This => Root::This,
-        RawRoot::Env(name) => Root::Env(name.clone()),
-    }
+    };
+    Ref { root, span: written.at(raw.range.clone()), optional: raw.optional }
 }
 
 /// A fault of an expression as a complaint about its file.

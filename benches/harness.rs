@@ -364,16 +364,17 @@ impl Harness {
 
     /// Why goals are missed, each reason once, with the goals that it stands for.
     fn misses(&self) {
-        let missed: Vec<&Goal> = self.goals.iter().filter(|goal| goal.met() == Some(false)).collect();
-        let mut reasons: Vec<String> = Vec::new();
-        for reason in missed.iter().map(|goal| goal.why()) {
-            if !reasons.contains(&reason) {
-                reasons.push(reason);
+        let mut reasons: Vec<(String, Vec<&Goal>)> = Vec::new();
+        for goal in self.goals.iter().filter(|goal| goal.met() == Some(false)) {
+            let why = goal.why();
+            match reasons.iter_mut().find(|(reason, _)| *reason == why) {
+                Some((_, goals)) => goals.push(goal),
+                None => reasons.push((why, vec![goal])),
             }
         }
-        for reason in reasons {
+        for (reason, goals) in reasons {
             println!();
-            for goal in missed.iter().filter(|goal| goal.why() == reason) {
+            for goal in goals {
                 println!("missed: {}, {}: {}", goal.what, goal.goal, goal.shown());
             }
             reasons::wrapped(&reason, WIDTH).iter().for_each(|line| println!("    {line}"));

@@ -23,12 +23,12 @@ const SAME: f64 = 1.25;
 
 /// Runs all of it.
 pub fn bench(harness: &mut Harness) {
-    for (texts, which) in [(Texts::Repeat, "texts repeat"), (Texts::Differ, "texts differ")] {
+    for texts in [Texts::Repeat, Texts::Differ] {
         // Told; the goal is the many's.
-        let _few = builds(harness, FEW, (texts, which));
-        let peaks = if harness.large { builds(harness, MANY, (texts, which)) } else { [(); 2].map(|()| Err("needs --large".to_owned())) };
+        let _few = builds(harness, FEW, texts);
+        let peaks = if harness.large { builds(harness, MANY, texts) } else { [(); 2].map(|()| Err("needs --large".to_owned())) };
         for (what, peak) in BUILDS.into_iter().zip(peaks) {
-            harness.goal(format!("{what} of {MANY}, {which}, memory"), ("≤ 300 MB", 300.0), peak, "MB");
+            harness.goal(format!("{what} of {MANY}, {texts}, memory"), ("≤ 300 MB", 300.0), peak, "MB");
         }
     }
     let (upload, exec) = match Sshd::start(&["127.0.0.1".to_owned()]) {
@@ -44,9 +44,9 @@ pub fn bench(harness: &mut Harness) {
 }
 
 /// The peaks of both builds, in MB.
-fn builds(harness: &Harness, count: usize, (texts, which): (Texts, &str)) -> [Measured; 2] {
+fn builds(harness: &Harness, count: usize, texts: Texts) -> [Measured; 2] {
     let project = Project::write(count, texts);
-    BUILDS.map(|what| measured(harness, &format!("{what} of {count}, {which}"), &project.pmx(&["build", "all"])).map(|mib| mib * 1.048_576))
+    BUILDS.map(|what| measured(harness, &format!("{what} of {count}, {texts}"), &project.pmx(&["build", "all"])).map(|mib| mib * 1.048_576))
 }
 
 /// The peak of a command in MiB; told together with its time.

@@ -30,6 +30,12 @@ pub enum Texts {
     Differ,
 }
 
+impl std::fmt::Display for Texts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if *self == Self::Repeat { "texts repeat" } else { "texts differ" })
+    }
+}
+
 /// The same build again: nothing was recorded since, so that nothing is worked out.
 const REPEAT: &str = "pmx build";
 /// A remark was added to the workflow before it, so that all is worked out, and found fresh.
@@ -193,7 +199,7 @@ impl Project {
 }
 
 fn title(count: usize, texts: Texts) -> String {
-    format!("no-op build of {count}, {}", if texts == Texts::Repeat { "texts repeat" } else { "texts differ" })
+    format!("no-op build of {count}, {texts}")
 }
 
 /// The same graph out of terraform's own resource, which stores a value and contacts nobody; its state as `apply` leaves it, which would take a minute.

@@ -6,11 +6,11 @@ use cel::{Context, ExecutionError, IdedExpr};
 
 use crate::lang::cel::ast::children;
 use crate::lang::cel::guard;
-use crate::lang::cel::program::{Fault, Trees};
+use crate::lang::cel::program::{Fault, Program};
 use crate::lang::cel::run::Trouble;
 
 /// The trouble behind an error of the library, which says neither where nor, often, what.
-pub(in crate::lang) fn trouble((text, trees): (&str, &Trees), error: &ExecutionError, context: &Context<'_, '_>) -> Trouble {
+pub(in crate::lang) fn trouble((program, code): (&Program, &IdedExpr), error: &ExecutionError, context: &Context<'_, '_>) -> Trouble {
     if let ExecutionError::FunctionError { function, message } = error
         && function == guard::REF
     {
@@ -19,8 +19,8 @@ pub(in crate::lang) fn trouble((text, trees): (&str, &Trees), error: &ExecutionE
             Err(_) => Trouble::Broken("the question of an expression went unanswered".to_owned()),
         };
     }
-    let node = smallest(&trees.code, error, context);
-    let range = trees.places.get(&node.id).cloned().unwrap_or(0..text.len());
+    let node = smallest(code, error, context);
+    let range = program.tree().1.get(&node.id).cloned().unwrap_or(0..program.text.len());
     Trouble::Cel(sentence(error, range))
 }
 

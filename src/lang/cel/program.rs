@@ -8,7 +8,7 @@ use std::sync::Arc;
 use cel::IdedExpr;
 
 use crate::lang::cel::lower::{Lowering, fast};
-use crate::lang::cel::path;
+use crate::lang::cel::path::{self, Tree};
 use crate::lang::cel::site::Site;
 use crate::lang::template::Root;
 use crate::value::Value;
@@ -18,25 +18,15 @@ use crate::value::Value;
 pub(in crate::lang) struct Program {
     /// What was written.
     pub text: String,
-    /// Its trees; of a plain path they are made anew for the few who look at them: a large workflow has very many, each with a text of its own.
-    kept: Option<Box<Trees>>,
+    /// Its tree, and the tree as it runs; of a plain path they are made anew for the few who look at them: a large workflow has very many, each with a
+    /// text of its own.
+    kept: Option<Box<(Tree, IdedExpr)>>,
     /// What it refers to, in the order of the text.
     pub refs: Vec<RawRef>,
     /// What `@ref` resolves; its first argument is the index here.
     pub sites: Vec<Site>,
     /// The expression without CEL, when it is a plain path or literal.
     pub fast: Option<Fast>,
-}
-
-/// A program as trees.
-#[derive(Clone, Debug)]
-pub(in crate::lang) struct Trees {
-    /// As parsed, macros expanded: what checks look at.
-    pub parsed: IdedExpr,
-    /// As it runs: references are calls of `@ref`, loops and growing calls are metered.
-    pub code: IdedExpr,
-    /// Where each node stands, whole.
-    pub places: BTreeMap<u64, Range<usize>>,
 }
 
 impl Program {
@@ -50,7 +40,7 @@ impl Program {
         }
         refs.sort_by_key(|found| (found.range.start, std::cmp::Reverse(found.range.end)));
         let fast = fast(&code);
-        Ok(Self { text: text.to_owned(), kept: Some(Box::new(Trees { parsed, code, places })), refs, sites, fast })
+        Ok(Self { text: text.to_owned(), kept: Some(Box::new(((parsed, places), code))), refs, sites, fast })
     }
 
     /// The program of a plain path, without its trees; `None` when the text is something else.
@@ -60,14 +50,21 @@ impl Program {
         Some(Self::new(text, parsed, places).map(small))
     }
 
-    /// Its trees.
-    pub fn trees(&self) -> Cow<'_, Trees> {
+    /// The tree as parsed, macros expanded, and where each node stands, whole: what checks look at.
+    pub fn tree(&self) -> Cow<'_, Tree> {
         match &self.kept {
-            Some(kept) => Cow::Borrowed(kept),
+            Some(kept) => Cow::Borrowed(&kept.0),
+            None => Cow::Owned(path::parse(&self.text).unwrap_or_default()),
+        }
+    }
+
+    /// The tree as it runs: references are calls of `@ref`, loops and growing calls are metered.
+    pub fn code(&self) -> Cow<'_, IdedExpr> {
+        match &self.kept {
+            Some(kept) => Cow::Borrowed(&kept.1),
             None => {
-                let (parsed, places) = path::parse(&self.text).unwrap_or_else(|| (Default::default(), BTreeMap::new()));
-                let code = Lowering::new(&self.text, &places).expr(&parsed);
-                Cow::Owned(Trees { parsed, code, places })
+                let (parsed, places) = &*self.tree();
+                Cow::Owned(Lowering::new(&self.text, places).expr(parsed))
             }
         }
     }

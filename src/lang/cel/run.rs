@@ -122,8 +122,8 @@ fn limit(which: &str) -> Fault {
 fn evaluate(program: &Program) -> Result<Value, Trouble> {
     guard::reset();
     let context = Context::with_env(compile::env());
-    let trees = program.trees();
-    let result = CelValue::resolve_val(&trees.code, &context);
+    let code = program.code();
+    let result = CelValue::resolve_val(&code, &context);
     if let Some(which) = guard::broken() {
         return Err(Trouble::Cel(limit(which)));
     }
@@ -133,6 +133,6 @@ fn evaluate(program: &Program) -> Result<Value, Trouble> {
             convert::of_cel(value.as_ref(), &mut room)
                 .map_err(|what| Trouble::Cel(Fault::new(0..usize::MAX, format!("the expression gives {what}"))))
         }
-        Err(error) => Err(explain::trouble((&program.text, &trees), &error, &context)),
+        Err(error) => Err(explain::trouble((program, &code), &error, &context)),
     }
 }

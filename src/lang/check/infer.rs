@@ -28,9 +28,10 @@ pub(super) struct Inference<'c, 'p> {
 
 /// The type of an expression where it stands; secret when it can touch a secret.
 pub(super) fn infer(checker: &mut Checker<'_>, scene: &Scene, expr: &Expr) -> Type {
-    let trees = expr.program.trees();
-    let mut inference = Inference { checker, scene, expr, places: &trees.places, bound: Vec::new(), touched: false };
-    let ty = inference.node(&trees.parsed);
+    let tree = expr.program.tree();
+    let (parsed, places) = &*tree;
+    let mut inference = Inference { checker, scene, expr, places, bound: Vec::new(), touched: false };
+    let ty = inference.node(parsed);
     Type { secret: ty.secret || inference.touched, ..ty }
 }
 

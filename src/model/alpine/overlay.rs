@@ -33,7 +33,8 @@ tftpPath = "/srv/http/alpine"
 on the server as `alpine.apkovl.tar.gz`: under a temporary name first, so that a full disk or a cut connection leaves the old overlay whole; what a try that
 was cut off left beside it, the next one removes. It does nothing when the server has those very bytes. Then the gold image fetches the overlay over HTTP at
 port 80, as the others will, and the digests must agree: a machine whose overlay is missing or broken boots into a bare system without a word. The document
-root is found out: it is one of the directories of `tftpPath`.
+root is found out: it is one of the directories of `tftpPath`. A server that still gives the old file just after the new one has come (lighttpd does for a
+second, nginx with `open_file_cache` for a minute) is asked again for 90 s.
 
 The shadow file travels with the overlay: the passwords of the gold image are those of every machine, and whoever reaches the HTTP server can read
 their hashes. `deployApkovl` warns of that.

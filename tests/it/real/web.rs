@@ -1,4 +1,4 @@
-//! A real web server (lighttpd) at port 80 of an address of its own in 127.0.0.0/8, serving one directory.
+//! A real web server (lighttpd or nginx) at port 80 of an address of its own in 127.0.0.0/8, serving one directory.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -34,16 +34,41 @@ impl Web {
             dir.path().join("access").display(),
         );
         std::fs::write(dir.path().join("config"), config).expect("a configuration can be written");
-        let log = std::fs::File::create(dir.path().join("log")).expect("a log can be written");
         let mut command = Command::new(lighttpd);
-        command.args(["-D", "-f"]).arg(dir.path().join("config")).stdout(Stdio::null()).stderr(log);
-        let mut process = Process::start(&mut command, Duration::from_millis(500));
+        command.args(["-D", "-f"]).arg(dir.path().join("config"));
+        Some(Self::serve(dir, address, &mut command))
+    }
+
+    /// The same by an nginx that goes on giving a file for `seconds` after another has taken its place.
+    ///
+    /// # Panics
+    /// When it does not answer in time; with what it logged.
+    #[track_caller]
+    pub fn keeping(seconds: u64, address: &str, root: &Path) -> Option<Self> {
+        let [nginx] = needs(["nginx"])?;
+        present("root, for port 80", is_root().then_some(()))?;
+        let dir = tempfile::Builder::new().prefix("pmx-web-").tempdir().expect("a temporary directory can be made");
+        let (place, root) = (dir.path().display(), root.display());
+        let config = format!(
+            "daemon off;\nuser root;\npid {place}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{\n  access_log off;\n  open_file_cache max=10;\n  \
+             open_file_cache_valid {seconds}s;\n  server {{ listen {address}:80; root {root}; }}\n}}\n"
+        );
+        std::fs::write(dir.path().join("config"), config).expect("a configuration can be written");
+        let mut command = Command::new(nginx);
+        command.arg("-c").arg(dir.path().join("config"));
+        Some(Self::serve(dir, address, &mut command))
+    }
+
+    #[track_caller]
+    fn serve(dir: tempfile::TempDir, address: &str, command: &mut Command) -> Self {
         let log = dir.path().join("log");
-        wait_until(&format!("lighttpd answers at {address}:80"), Duration::from_secs(10), || {
-            assert!(process.runs(), "lighttpd ended:\n{}", std::fs::read_to_string(&log).unwrap_or_default());
+        command.stdout(Stdio::null()).stderr(std::fs::File::create(&log).expect("a log can be written"));
+        let mut process = Process::start(command, Duration::from_millis(500));
+        wait_until(&format!("a web server answers at {address}:80"), Duration::from_secs(10), || {
+            assert!(process.runs(), "the web server ended:\n{}", std::fs::read_to_string(&log).unwrap_or_default());
             TcpStream::connect((address, 80)).is_ok()
         });
-        Some(Self { dir, address: address.to_owned(), _process: process })
+        Self { dir, address: address.to_owned(), _process: process }
     }
 
     /// The body that it serves under a path, asked for without any client's help.

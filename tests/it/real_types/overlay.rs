@@ -193,6 +193,18 @@ fn a_second_run_copies_nothing_and_a_changed_image_travels_again() {
 }
 
 #[test]
+fn a_server_that_gives_the_old_file_for_a_while_is_asked_again() {
+    let Some(mut site) = site() else { return };
+    site.web = None;
+    site.web = Web::keeping(8, &site.server.address, &site.server.home().join("http"));
+    site.deploy().exits(0).says("put the overlay");
+    write(&site.gold.home().join("gold/etc/motd"), "changed\n", 0o644);
+    site.deploy().exits(0).says("put the overlay");
+    let web = site.web.as_ref().expect("the web server runs");
+    assert_eq!(web.get("/alpine/alpine.apkovl.tar.gz"), std::fs::read(site.file()).expect("the overlay is there"));
+}
+
+#[test]
 fn a_cut_connection_leaves_the_old_overlay_whole_and_no_litter() {
     let Some(site) = site() else { return };
     site.deploy().exits(0);

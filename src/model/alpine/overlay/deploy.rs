@@ -12,6 +12,7 @@ use crate::model::alpine::overlay::{Deploy, Globals, Overlay};
 use crate::model::contract::{Call, Context, Failure, Outcome};
 use crate::model::local::sha256;
 use crate::model::remote::{LOOK, Remote, tail};
+use crate::model::wait::Wait;
 use crate::value::Value;
 use crate::wire::command::Command;
 use crate::wire::percent;
@@ -26,6 +27,13 @@ pub const SERVED: &str = "the overlay to be served";
 /// The deadline of each.
 pub const DEADLINE: Duration = Duration::from_secs(300);
 
+/// How long the server may go on giving what stood there before. lighttpd keeps what it knows of a file for a second
+/// (<https://redmine.lighttpd.net/projects/lighttpd/wiki/Server_stat-cache-engineDetails>), nginx with `open_file_cache` for a minute
+/// (<https://nginx.org/en/docs/http/ngx_http_core_module.html#open_file_cache_valid>).
+pub const KEPT: Duration = Duration::from_secs(90);
+/// The intervals at which it is asked again.
+const ASKED: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+
 /// The largest package. An overlay is what differs from the packages: some kilobytes, some megabytes where somebody keeps a program in it.
 const LARGEST: usize = 64 << 20;
 /// The same in base64 with its line breaks, and some room to notice that it is more.
@@ -37,6 +45,9 @@ const MODE: u32 = 0o644;
 /// How many of a path's directories a server may keep to itself.
 const DEEPEST: usize = 8;
 
+/// What is said of a file that is served in place of the overlay.
+const OTHER: &str = "other bytes came";
+const ANOTHER: &str = "the HTTP server gives another file under that name: is its document root elsewhere, or does it keep old files open (nginx's `open_file_cache`)?";
 /// What a failed transfer leaves.
 const WHOLE: &str = "what was served before is served still: a new overlay takes its place only when all of it has come; run it again";
 
@@ -62,7 +73,7 @@ pub(super) async fn deploy(ctx: &Context, call: Call) -> Result<Outcome, Failure
     let bytes = shared.bytes.len() as u64;
     let changed = put(&server, &path, shared.bytes, &digest).await?;
     let blame = |failure: Failure| if changed { failure.maybe_acted() } else { failure };
-    let url = served(&gold, host, &path, &digest).await.map_err(blame)?;
+    let url = served(&gold, host, &path, &digest, changed).await.map_err(blame)?;
     let overlay = Overlay {
         file: path.rsplit('/').next().unwrap_or(FILE).to_owned(),
         bytes,
@@ -190,23 +201,43 @@ fn urls(host: &str, path: &str) -> Vec<String> {
     usual.filter(|skip| *skip < parts.len()).map(from).collect()
 }
 
-/// The address under which the gold image gets exactly these bytes.
-async fn served(gold: &Remote<'_>, host: &str, path: &str, digest: &str) -> Result<String, Failure> {
-    gold.ctx.reporter.phase(SERVED, Some(DEADLINE));
+/// The address under which the gold image gets exactly these bytes. After a change the server has some time to notice.
+async fn served(gold: &Remote<'_>, host: &str, path: &str, digest: &str, changed: bool) -> Result<String, Failure> {
+    let mut wait = Wait::begin(gold.ctx, SERVED, DEADLINE, ASKED);
+    loop {
+        let refused = match ask(gold, host, path, digest).await? {
+            Ok(url) => return Ok(url),
+            Err(refused) => refused,
+        };
+        let other = refused.iter().find(|(_, why)| why.starts_with(OTHER)).map(|(url, why)| format!("{url}: {why}"));
+        if let Some(other) = &other
+            && changed
+            && wait.lasted() < KEPT
+            && wait.again(other).await?
+        {
+            continue;
+        }
+        let message = format!("the overlay is in place at {host}:{path}, but {host} does not serve it over HTTP");
+        let help = if other.is_some() { ANOTHER } else { "is the HTTP server running, and is the path below its document root?" };
+        return Err(Failure::theirs(message).help(help).tail(refused.into_iter().map(|(url, why)| format!("{url}: {why}")).collect()));
+    }
+}
+
+/// The address at which these bytes come, or why they do not, for each address that may be it.
+async fn ask(gold: &Remote<'_>, host: &str, path: &str, digest: &str) -> Result<Result<String, Vec<(String, String)>>, Failure> {
     let mut refused = Vec::new();
     for url in urls(host, path) {
         let output = gold.look(Command::new("sh").args(["-c", FETCH, "sh"]).arg(&url)).await?;
         let got = output.stdout.split_whitespace().next().unwrap_or_default();
         if output.status == 0 && got == digest {
-            return Ok(url);
+            return Ok(Ok(url));
         }
         let why = match output.stderr.lines().map(str::trim).rfind(|line| !line.is_empty()) {
             Some(line) => line.to_owned(),
             None if got == sha256(b"") => "nothing came".to_owned(),
-            None => format!("other bytes came (sha256 {got})"),
+            None => format!("{OTHER} (sha256 {got})"),
         };
-        refused.push(format!("{url}: {why}"));
+        refused.push((url, why));
     }
-    let message = format!("the overlay is in place at {host}:{path}, but {host} does not serve it over HTTP");
-    Err(Failure::theirs(message).help("is the HTTP server running, and is the path below its document root?").tail(refused))
+    Ok(Err(refused))
 }

@@ -1,6 +1,7 @@
 //! What `alpine/overlay` does: wire script → outcome, and archives as `lbu` and others make them.
 
 use std::io::{Read, Write};
+use std::time::Duration;
 
 use base64::Engine as _;
 use flate2::Compression;
@@ -9,9 +10,11 @@ use flate2::write::GzEncoder;
 use serde_json::{Value as Json, json};
 
 use crate::model::alpine::overlay::archive::share;
+use crate::model::alpine::overlay::deploy::KEPT;
 use crate::model::contract::{Acted, FailureKind};
 use crate::model::local::sha256;
 use crate::model::scene::{Scene, written};
+use crate::wire::clock::Clock;
 use crate::wire::scripted::ScriptedSsh;
 use crate::wire::ssh::{Pinning, SshError};
 
@@ -192,15 +195,47 @@ async fn an_overlay_that_is_not_served_is_a_failure() {
         let ssh = ssh.on("10.0.0.109").expect_output(FETCH, 0, &none, "wget: can't connect to remote host: Connection refused\n");
         ssh.expect("sh -c *wget*", "1234  -\n").always("sh -c *wget*", &none)
     };
-    let placed = packaged().on("10.0.0.191").expect(LOOK, "").expect(SWEEP, "").expect(LOOK, &seen(&shared, "644"));
-    let failure = Scene::ssh(refused(placed)).call("alpine/overlay", "deployApkovl", globals(), arguments()).await.unwrap_err();
-    assert_eq!(failure.acted, Acted::Maybe);
+    let there = packaged().on("10.0.0.191").expect(LOOK, &seen(&shared, "644"));
+    let scene = Scene::ssh(refused(there));
+    let failure = scene.call("alpine/overlay", "deployApkovl", globals(), arguments()).await.unwrap_err();
+    assert_eq!((failure.acted, scene.clock.elapsed()), (Acted::No, Duration::ZERO), "nothing travelled, so nothing is waited for");
     assert!(failure.message.ends_with("10.0.0.191 does not serve it over HTTP"), "{}", failure.message);
     assert_eq!(failure.tail[0], "http://10.0.0.191/alpine/alpine.apkovl.tar.gz: wget: can't connect to remote host: Connection refused");
     assert!(failure.tail[1].ends_with("other bytes came (sha256 1234)") && failure.tail[2].ends_with("nothing came"), "{:?}", failure.tail);
-    let there = packaged().on("10.0.0.191").expect(LOOK, &seen(&shared, "644"));
-    let failure = Scene::ssh(refused(there)).call("alpine/overlay", "deployApkovl", globals(), arguments()).await.unwrap_err();
-    assert_eq!(failure.acted, Acted::No, "nothing travelled");
+    let absent = placed(&shared).on("10.0.0.109").always("sh -c *wget*", &none);
+    let scene = Scene::ssh(absent);
+    let failure = scene.call("alpine/overlay", "deployApkovl", globals(), arguments()).await.unwrap_err();
+    assert_eq!((failure.acted, scene.clock.elapsed()), (Acted::Maybe, Duration::ZERO), "a file that is nowhere is not waited for");
+    assert!(failure.help.is_some_and(|help| help.starts_with("is the HTTP server running")));
+}
+
+/// The server has the overlay after the transfer.
+fn placed(shared: &[u8]) -> ScriptedSsh {
+    packaged().on("10.0.0.191").expect(LOOK, "").expect(SWEEP, "").expect(LOOK, &seen(shared, "644"))
+}
+
+#[tokio::test]
+async fn a_server_that_still_gives_the_old_file_is_asked_again() {
+    let shared = share(&package()).unwrap().bytes;
+    let (new, old, none) = (format!("{}  -\n", sha256(&shared)), "1234  -\n", format!("{}  -\n", sha256(b"")));
+    let elsewhere = |ssh: ScriptedSsh| {
+        ["/alpine.apkovl.tar.gz", "/srv/http/alpine/alpine.apkovl.tar.gz", "/http/alpine/alpine.apkovl.tar.gz"]
+            .iter()
+            .fold(ssh, |ssh, path| ssh.always(&format!("sh -c *wget* http://10.0.0.191{path}"), &none))
+    };
+    let ssh = placed(&shared).on("10.0.0.109").expect(FETCH, old).expect(FETCH, old).expect(FETCH, &new);
+    let scene = Scene::ssh(elsewhere(ssh));
+    let outcome = scene.call("alpine/overlay", "deployApkovl", globals(), arguments()).await.unwrap();
+    assert_eq!(written(&outcome)["url"], "http://10.0.0.191/alpine/alpine.apkovl.tar.gz");
+    assert_eq!(scene.clock.elapsed(), Duration::from_millis(1250));
+
+    let scene = Scene::ssh(elsewhere(placed(&shared).on("10.0.0.109").always(FETCH, old)));
+    let failure = scene.call("alpine/overlay", "deployApkovl", globals(), arguments()).await.unwrap_err();
+    assert!((KEPT..KEPT + Duration::from_secs(10)).contains(&scene.clock.elapsed()), "{:?}", scene.clock.elapsed());
+    assert_eq!(failure.acted, Acted::Maybe);
+    assert!(failure.help.is_some_and(|help| help.contains("open_file_cache")));
+    assert!(scene.told.has("still waiting for the overlay to be served after"), "{:?}", scene.told.all());
+    assert!(scene.told.has("/alpine/alpine.apkovl.tar.gz: other bytes came"), "{:?}", scene.told.all());
 }
 
 #[tokio::test]

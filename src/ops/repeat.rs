@@ -128,17 +128,14 @@ pub fn play(front: &Front, request: &Request, store: &mut dyn Store, memo: Memo)
     Ok(Report { run, ran })
 }
 
-/// The row and the journal of a run that has ended already: one wait for the disk.
+/// The row and the journal of a run that has ended already. Both are durable with the end of its lock: one wait for the disk.
 fn write(store: &mut dyn Store, row: RunRow, lines: (&Stamped, &Stamped, &Stamped), state: RunState) -> Result<(), StoreError> {
     let (run, ended) = (row.id.clone(), lines.2.at);
     let lines = vec![lines.0.clone(), lines.1.clone(), lines.2.clone()];
-    store.gather()?;
-    let begun = store.begin_run(row);
+    store.begin_run(row)?;
     let commit = Commit { journal: Some((run.clone(), lines)), state: Some((run.clone(), state, Some(ended))), ..Commit::default() };
-    let written = begun.and_then(|()| store.commit(commit).map(drop));
-    let synced = store.release();
-    let freed = store.end_run(&run);
-    written.and(synced).and(freed)
+    let written = store.commit(commit).map(drop);
+    written.and(store.end_run(&run))
 }
 
 /// Whether the verdicts of this graph rest on nothing but its files, its inputs, the store and the clock.

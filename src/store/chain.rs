@@ -334,10 +334,13 @@ impl Rows<'_> {
         self.ask(|| "have old bytes overwritten".to_owned(), |db| db.pragma_update(None, "secure_delete", "ON"))
     }
 
-    /// Writes as much of the log into the index as nobody still reads around; waits for nobody but the disk. What is left stays in the log.
-    pub fn fold_what_can_be(&self) -> Result<(), StoreError> {
-        let fold = |db: &rusqlite::Connection| db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
-        self.ask(|| "fold the index's log in".to_owned(), fold)
+    /// Writes as much of the log into the index as nobody still reads around; waits for nobody but the disk. What is left stays in the log. Whether all of it
+    /// is in the index: then it is durable.
+    pub fn fold_what_can_be(&self) -> Result<bool, StoreError> {
+        let whole = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
+        let fold = |db: &rusqlite::Connection| db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], whole);
+        let (busy, frames, folded) = self.ask(|| "fold the index's log in".to_owned(), fold)?;
+        Ok(busy == 0 && frames == folded)
     }
 
     /// Writes all of the log into the index and empties it.

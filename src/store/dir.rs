@@ -16,7 +16,7 @@ use super::blob::{DIRECTORY, FILE, LARGEST, Objects, SMALL, io, measured};
 use super::lease::{Ask, Request, Standing};
 use super::queue::Watch;
 use super::run_lock::Locks;
-use super::schema::Index;
+use super::schema::{Index, Rows};
 use super::verify::Damage;
 use super::words::{ActionRecord, AuditRow, Cancel, Commit, RunRow, StoreError, Version, WithContent};
 use super::{Reseal, Store, Writing, admit, queue};
@@ -33,6 +33,13 @@ const FORMAT_BYTES: u64 = 100;
 
 /// How many bytes of small blobs wait for the next transaction at most.
 const PENDING: usize = 1 << 20;
+
+/// What a transaction waits for. One that may be lost with whatever follows it, because nothing has been done by then, need not wait.
+#[derive(Clone, Copy)]
+enum Wait {
+    ForTheDisk,
+    ForNothing,
+}
 
 /// A store in a directory. Dropping it is like the death of its process: locks are free, runs that were not ended are interrupted.
 pub struct DirStore {
@@ -141,19 +148,39 @@ impl DirStore {
         Ok(digest)
     }
 
-    /// One transaction of the waiting small blobs and `work`.
-    fn write<T>(&mut self, work: impl FnOnce(super::schema::Rows<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    /// One synced transaction of the waiting small blobs and `work`.
+    fn write<T>(&mut self, work: impl FnOnce(Rows<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.transact(Wait::ForTheDisk, work)
+    }
+
+    fn transact<T>(&mut self, wait: Wait, work: impl FnOnce(Rows<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
         self.watch = None;
         if self.gathers {
             return self.index.write_part(work);
         }
         let (pending, written) = (&self.pending, &self.written);
-        let result = self.index.write(|rows| {
+        let all = |rows: Rows<'_>| {
             keep_waiting(rows, pending, written)?;
             work(rows)
-        })?;
+        };
+        let result = match wait {
+            Wait::ForTheDisk => self.index.write(all),
+            Wait::ForNothing => self.index.write_unsynced(all),
+        }?;
         self.nothing_waits();
         Ok(result)
+    }
+
+    /// Makes durable what no transaction has waited for: all of the log is in the index afterwards, or in its own file for good.
+    fn make_durable(&self) -> Result<(), StoreError> {
+        // The process may end before the store has closed, so that the index is made whole here.
+        if self.index.rows().fold_what_can_be().unwrap_or(false) {
+            return Ok(());
+        }
+        // Somebody reads around a part of the log, or folds it in just now.
+        let log = self.root.join("index.db-wal");
+        let synced = self.files.open(&log).and_then(|file| self.files.sync(&log, &file));
+        synced.map_err(|e| io(format!("sync {}", log.display()), &e))
     }
 
     /// What waited is in the index now.
@@ -180,7 +207,7 @@ impl DirStore {
 }
 
 /// Writes what waits for a transaction.
-fn keep_waiting(rows: super::schema::Rows<'_>, pending: &BTreeMap<Digest, Vec<u8>>, written: &[Digest]) -> Result<(), StoreError> {
+fn keep_waiting(rows: Rows<'_>, pending: &BTreeMap<Digest, Vec<u8>>, written: &[Digest]) -> Result<(), StoreError> {
     pending.iter().try_for_each(|(digest, bytes)| rows.keep_blob(digest, bytes))?;
     written.iter().try_for_each(|digest| rows.unmark_dropped(digest))
 }
@@ -230,7 +257,7 @@ impl Store for DirStore {
     fn put_blob(&mut self, bytes: &[u8]) -> Result<Digest, StoreError> {
         let digest = self.stage(bytes)?;
         if self.pending_bytes > PENDING && !self.gathers {
-            self.write(|_| Ok(()))?;
+            self.transact(Wait::ForNothing, |_| Ok(()))?;
         }
         Ok(digest)
     }
@@ -303,7 +330,9 @@ impl Store for DirStore {
         for large in versions.iter().filter(|new| new.content.len() > SMALL) {
             self.stage(&large.content)?;
         }
-        self.write(|rows| {
+        // What ends a run is made durable with the end of its lock.
+        let ends = matches!(state, Some((_, _, Some(_))));
+        self.transact(if ends { Wait::ForNothing } else { Wait::ForTheDisk }, |rows| {
             sealed.iter().try_for_each(|(digest, bytes)| rows.keep_sealed(digest, bytes))?;
             let appended = versions.into_iter().map(|new| rows.append(new)).collect::<Result<Vec<_>, _>>()?;
             records.iter().try_for_each(|record| rows.add_record(record))?;
@@ -360,7 +389,7 @@ impl Store for DirStore {
     }
 
     fn keep_repeat(&mut self, key: &Digest, body: &str) -> Result<(), StoreError> {
-        self.write(|rows| rows.keep_repeat(key, body))
+        self.transact(Wait::ForNothing, |rows| rows.keep_repeat(key, body))
     }
 
     fn begin_run(&mut self, row: RunRow) -> Result<(), StoreError> {
@@ -369,7 +398,7 @@ impl Store for DirStore {
         self.locks.keep()?;
         // Locked before the row is there: nobody can see the row and find it free.
         self.locks.take(&row.id)?;
-        let written = self.write(|rows| rows.add_run(&row));
+        let written = self.transact(Wait::ForNothing, |rows| rows.add_run(&row));
         if written.is_err() {
             self.locks.free(&row.id)?;
         }
@@ -377,9 +406,9 @@ impl Store for DirStore {
     }
 
     fn end_run(&mut self, run: &RunId) -> Result<(), StoreError> {
-        // The process may end before the store has closed. Should it fail, the log has everything, as before.
-        let _ = self.index.rows().fold_what_can_be();
-        self.locks.free(run)
+        let durable = self.make_durable();
+        self.locks.free(run)?;
+        durable
     }
 
     fn resume_run(&mut self, run: &RunId) -> Result<bool, StoreError> {

@@ -2,10 +2,11 @@
 #![expect(clippy::disallowed_methods, reason = "damages files on purpose and starts the test binary as a second process")]
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 
 use super::conformance::{append, line, name, new_version, run_id, run_row};
 use super::dir::DirStore;
@@ -16,6 +17,7 @@ use super::words::{Commit, StoreError, WithContent};
 use super::{Store, admit};
 use crate::digest::Digest;
 use crate::event::{RunState, Time};
+use crate::files::{Disk, Files};
 
 fn fresh() -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
@@ -451,4 +453,68 @@ fn a_blob_that_is_not_written_twice_the_same_is_refused() {
     assert_eq!(store.blob_names().unwrap(), []);
     let failing = store.put_written(&|_| Err(std::io::Error::other("no more")));
     assert!(matches!(&failing, Err(StoreError::Io { cause, .. }) if cause == "no more"), "{failing:?}");
+}
+
+/// The disk, and which files were synced on it.
+#[derive(Default)]
+struct Synced(Mutex<Vec<PathBuf>>);
+
+impl Files for Synced {
+    fn sync(&self, path: &Path, file: &File) -> std::io::Result<()> {
+        self.0.lock().unwrap().push(path.to_path_buf());
+        Disk.sync(path, file)
+    }
+}
+
+#[test]
+fn what_waited_for_nothing_is_durable_with_the_end_of_its_run() {
+    let (directory, root) = fresh();
+    let files = Arc::new(Synced::default());
+    let mut store = DirStore::open_or_create_on(Arc::<Synced>::clone(&files), &root).unwrap();
+    let log = root.join("index.db-wal");
+    let mut run = |number: u64| {
+        files.0.lock().unwrap().clear();
+        store.begin_run(run_row(number, 1)).unwrap();
+        let state = Some((run_id(number), RunState::Succeeded, Some(Time(9))));
+        store.commit(Commit { state, ..Commit::default() }).unwrap();
+        store.end_run(&run_id(number)).unwrap();
+        // What a power cut leaves: the index, and the log only as far as it was synced.
+        let left = directory.path().join(format!("left {number}"));
+        fs::create_dir_all(&left).unwrap();
+        for name in ["FORMAT", "index.db"].into_iter().chain(files.0.lock().unwrap().contains(&log).then_some("index.db-wal")) {
+            fs::copy(root.join(name), left.join(name)).unwrap();
+        }
+        let states: Vec<RunState> = open(&left).runs(5).unwrap().into_iter().map(|row| row.state).collect();
+        assert_eq!(states, vec![RunState::Succeeded; usize::try_from(number).unwrap()]);
+        files.0.lock().unwrap().contains(&log)
+    };
+    assert!(!run(1), "folded into the index");
+    let reader = rusqlite::Connection::open(root.join("index.db")).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM runs;").unwrap();
+    assert!(run(2), "somebody reads around the log, so that it is synced as it is");
+    reader.execute_batch("COMMIT").unwrap();
+    assert!(!run(3));
+}
+
+#[test]
+fn a_transaction_that_waits_for_nothing_leaves_the_next_one_waiting() {
+    let (_directory, root) = fresh();
+    drop(DirStore::open_or_create(&root).unwrap());
+    let (mut index, _) = Index::open(root.join("index.db")).unwrap();
+    let full = |index: &Index| assert_eq!(index.db.pragma_query_value(None, "synchronous", |row| row.get::<_, i64>(0)).unwrap(), 2);
+    full(&index);
+    index.write_unsynced(|rows| rows.set_pin("kept", Some("key"))).unwrap();
+    full(&index);
+    let refused = index.write_unsynced(|rows| {
+        rows.set_pin("taken back", Some("key"))?;
+        Err::<(), _>(StoreError::Io { attempt: "go on".to_owned(), cause: "no".to_owned() })
+    });
+    assert!(matches!(refused, Err(StoreError::Io { attempt, .. }) if attempt == "go on"));
+    full(&index);
+    index.open_transaction().unwrap();
+    // SQLite refuses it here: the transaction stays as it was begun.
+    assert!(index.write_unsynced(|_| Ok(())).is_err());
+    index.abandon_transaction();
+    full(&index);
+    assert_eq!((index.rows().pin("kept").unwrap().as_deref(), index.rows().pin("taken back").unwrap()), (Some("key"), None));
 }

@@ -62,8 +62,8 @@ pub trait Store: Send {
     /// The store's own id (32 hex digits), made with it: the name of its key.
     fn id(&self) -> &str;
 
-    /// Keeps bytes; returns their name. Keeping the same bytes again is free. Durable, and seen by other handles, at the latest when the next
-    /// `commit` or `begin_run` of this handle returns: until then no row can name them.
+    /// Keeps bytes; returns their name. Keeping the same bytes again is free. Seen by other handles when the next `commit` or `begin_run` of this
+    /// handle returns, and durable with the row that names them: until then none can.
     fn put_blob(&mut self, bytes: &[u8]) -> Result<Digest, StoreError>;
     /// The same for what need not be held in memory as a whole: it is written as often as it must be.
     fn put_written(&mut self, write: &Writing<'_>) -> Result<Digest, StoreError> {
@@ -93,7 +93,7 @@ pub trait Store: Send {
     fn sealed(&mut self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError>;
 
     /// One transaction: blobs, versions (each by compare-and-swap of its head), records, journal lines, the run's state. All of it or nothing;
-    /// synced when this returns. Returns the versions as stored, in the order given. Journal and state need a run that was begun.
+    /// synced when this returns, but for the one that ends a run: that is durable when `end_run` returns. Returns the versions as stored, in the order given. Journal and state need a run that was begun.
     fn commit(&mut self, commit: Commit) -> Result<Vec<Version>, StoreError>;
 
     /// From now on to [`Store::release`] every commit is all or nothing as ever, and seen by this handle, but durable and seen by others only then: many
@@ -119,14 +119,15 @@ pub trait Store: Send {
     fn repeat(&mut self, _key: &Digest) -> Result<Option<String>, StoreError> {
         Ok(None)
     }
-    /// Leaves `body` under `key`, in place of what was there. Synced. Gone when blobs are dropped or secrets sealed anew.
+    /// Leaves `body` under `key`, in place of what was there. Gone when blobs are dropped or secrets sealed anew.
     fn keep_repeat(&mut self, _key: &Digest, _body: &str) -> Result<(), StoreError> {
         Ok(())
     }
 
-    /// Writes the first row of a run and takes its lock file; the lock is held until `end_run` or the death of the process.
+    /// Writes the first row of a run and takes its lock file; the lock is held until `end_run` or the death of the process. Durable with the next `commit`: by
+    /// then nothing was done.
     fn begin_run(&mut self, row: RunRow) -> Result<(), StoreError>;
-    /// Frees the lock file of a run begun here. The final state was written by `commit` before.
+    /// Frees the lock file of a run begun here. The final state was written by `commit` before, and is durable when this returns.
     fn end_run(&mut self, run: &RunId) -> Result<(), StoreError>;
     /// Takes the lock of a run that was begun before, by whichever process, and sets it running again. `false`: some process holds it, so it lives.
     fn resume_run(&mut self, run: &RunId) -> Result<bool, StoreError>;
@@ -143,7 +144,7 @@ pub trait Store: Send {
     fn journal(&mut self, run: &RunId, from: u64, limit: usize) -> Result<Vec<Stamped>, StoreError>;
 
     /// Files the run's request for leases, unless it has one, and says how it stands: granted as a whole, or waiting. To be asked again while it waits; cheap
-    /// then. With `wait` false a request that is not granted is not filed. One transaction.
+    /// then. With `wait` false a request that is not granted is not filed. One transaction, seen by other processes at once and durable with the next `commit`.
     fn lease(&mut self, ask: &Ask) -> Result<Standing, StoreError>;
     /// Takes the run's request out of the queue, or gives all its leases back; dead runs that it has not settled are left to others.
     fn leave(&mut self, run: &RunId) -> Result<(), StoreError>;

@@ -91,9 +91,12 @@ impl Work {
                 store.put_blob(&noise(9, 5000))?;
                 let graph = store.put_blob(b"graph")?;
                 store.begin_run(RunRow { graph, ..run_row(1, 1) })?;
+            }
+            2 | 3 => {
+                self.append(noise(number as u8, 6000 * number), Some(&noise(7, 9000)))?;
+                // Promised with the first commit, not with its beginning.
                 self.promises.push(Promise::Run(1, RunState::Interrupted));
             }
-            2 | 3 => self.append(noise(number as u8, 6000 * number), Some(&noise(7, 9000)))?,
             4 => self.append(b"small".to_vec(), None)?,
             5 => self.append(noise(2, 12_000), None)?,
             6 => {
@@ -105,8 +108,8 @@ impl Work {
                 let store = self.store.as_mut().unwrap();
                 let state = Some((run_id(1), RunState::Succeeded, Some(Time(9))));
                 store.commit(Commit { state, ..Commit::default() })?;
-                self.promises.push(Promise::Run(1, RunState::Succeeded));
                 store.end_run(&run_id(1))?;
+                self.promises.push(Promise::Run(1, RunState::Succeeded));
             }
             9 => self.append(noise(4, 7000), None)?,
             // The third version's content, and the log of the second and the third.

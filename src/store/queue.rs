@@ -34,7 +34,8 @@ pub(super) fn ask(index: &mut Index, locks: &Locks, watch: &mut Option<Watch>, a
     };
     let standing = match looked {
         Some(standing) => standing,
-        None => index.write(|rows| settle(rows, locks, ask))?,
+        // A lease is about who lives. That nothing has begun without it is what the next transaction makes durable.
+        None => index.write_unsynced(|rows| settle(rows, locks, ask))?,
     };
     if let (Standing::Waiting(on), true) = (&standing, ask.wait) {
         *watch = Some(Watch { run: ask.run.clone(), seen, on: on.clone() });

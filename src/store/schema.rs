@@ -137,6 +137,21 @@ impl Index {
         Ok(result)
     }
 
+    /// The same without a wait for the disk: a power cut may take it back, with all that follows it up to the next transaction that is synced; that one makes
+    /// all before it durable too, because they go into one log in their order (<https://www.sqlite.org/pragma.html#pragma_synchronous>). A killed process
+    /// takes nothing back.
+    pub fn write_unsynced<T>(&mut self, work: impl FnOnce(Rows<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.set_syncing("NORMAL")?;
+        let written = self.write(work);
+        self.set_syncing("FULL")?;
+        written
+    }
+
+    /// How commits are synced; not to be called inside a transaction, where SQLite refuses it.
+    fn set_syncing(&self, how: &str) -> Result<(), StoreError> {
+        self.rows().ask(|| format!("set its syncing to {how}"), |db| db.pragma_update(None, "synchronous", how))
+    }
+
     /// Runs `work` as a part of the open transaction: all of it or nothing. Refused when SQLite has taken that back, as it does on a full disk: what was
     /// written from then on would be durable by itself, while the whole is told as lost.
     pub fn write_part<T>(&mut self, work: impl FnOnce(Rows<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {

@@ -8,7 +8,7 @@ use crate::exec::evaluate::{self, Evaluation, Items, Machine, Values};
 use crate::exec::horizon::Fresh;
 use crate::exec::keep::{self, Attempt};
 use crate::exec::refresh::Keys;
-use crate::exec::reporter::Reporter;
+use crate::exec::reporter::{self, Reporter};
 use crate::exec::view::Held;
 use crate::exec::{guard, tries};
 use crate::model::contract::{Call, Context, Failure, FailureKind, Guard, Instance, Who, Writes};
@@ -207,18 +207,20 @@ fn judge(action: &Action, attempt: &Attempt, now: Time) -> Verdict {
 async fn run(engine: &Arc<Engine>, action: &Action, ready: Ready, (began, left): (Time, impl FnOnce() + Send)) -> Done {
     let Ready { values, attempt, why, guard } = ready;
     let started = Event::ActionStarted { step: action.step.clone(), call: action.call.name(), why };
-    let acts = action.call.method.effect.acts();
+    let (acts, by_command) = (action.call.method.effect.acts(), action.call.method.by_command);
     if acts {
         engine.herald.claims().begun(action.id, &action.step);
+    }
+    if acts && !by_command {
         if let Err(error) = engine.herald.record(started).await {
-            let done = Done::failed(Failure::bug(format!("the journal cannot be written, so nothing is begun: {error}")), false);
+            let done = Done::failed(reporter::unwritten(&error), false);
             engine.herald.tell(keep::finished(engine, action, done.told(), began));
             return done;
         }
     } else {
         engine.herald.tell(started);
     }
-    let reporter = Reporter::new(&action.step, engine.herald.clone(), engine.stop.clone());
+    let reporter = Reporter::new(&action.step, engine.herald.clone(), engine.stop.clone(), acts && by_command);
     let context = context(engine, action, (&values, &attempt), guard, Arc::clone(&reporter));
     let done = match leftover::wait(&context).await {
         Ok(()) => tries::tries(engine, action, (&context, &reporter), &call(&values)).await,
@@ -239,7 +241,7 @@ async fn run(engine: &Arc<Engine>, action: &Action, ready: Ready, (began, left):
         Ok(done) => done,
         Err(failure) => {
             let failure = clean(engine, failure);
-            let begun = acts && failure.kind != FailureKind::Refused;
+            let begun = acts && failure.kind != FailureKind::Refused && !reporter.unrecorded();
             keep::failed(engine, action, keep::Lost { attempt: &attempt, failure: &failure, began, log: reporter.log() }).await;
             Done::failed(failure, begun)
         }

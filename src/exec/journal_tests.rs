@@ -27,7 +27,7 @@ async fn an_effect_and_its_task_are_in_the_journal_before_they_go_on() {
         async move {
             let journal = || lines(&store.lock().unwrap().journal(&ctx.who.run, 0, 100).unwrap());
             assert!(journal().last().is_some_and(|line| line.starts_with("started a")), "{:?}", journal());
-            ctx.reporter.task("UPID:pve:1").await;
+            ctx.reporter.task("UPID:pve:1").await?;
             assert_eq!(journal().last().map(String::as_str), Some("task a: UPID:pve:1"));
             Ok(usual(&ctx, &call))
         }
@@ -84,7 +84,7 @@ async fn the_journal_of_a_busy_run_tells_each_step_in_its_order() {
     rig.on("fleet.note", |ctx, call| async move {
         for n in 0..5 {
             ctx.reporter.warn(&format!("{n} of {}", ctx.who.step));
-            ctx.reporter.task(&format!("UPID:{n}")).await;
+            ctx.reporter.task(&format!("UPID:{n}")).await?;
         }
         Ok(usual(&ctx, &call))
     });
@@ -146,6 +146,65 @@ async fn an_effect_that_cannot_be_journaled_is_not_begun() {
     assert_eq!(told.journal, kept(&told.events), "the lines that could not be written are written later");
 }
 
+/// A method that tells the journal of each of its commands before it begins, and says which it began.
+fn orders(rig: &Rig, step: &str, commands: &'static [&'static str]) -> Arc<Mutex<Vec<&'static str>>> {
+    let begun = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&begun);
+    rig.on(step, move |ctx, call| {
+        let begun = Arc::clone(&kept);
+        async move {
+            for command in commands {
+                ctx.reporter.task(command).await?;
+                begun.lock().unwrap().push(*command);
+            }
+            Ok(usual(&ctx, &call))
+        }
+    });
+    begun
+}
+
+#[tokio::test]
+async fn a_command_and_the_start_of_its_action_are_one_transaction() {
+    let mut rig = Rig::new(&step("a", "fleet.order", "as = 'n'"));
+    let begun = orders(&rig, "a", &["SSH 1", "SSH 2"]);
+    let seen = spied(&mut rig);
+    let told = rig.run().await;
+    assert_eq!((told.ran.state, begun.lock().unwrap().len()), (RunState::Succeeded, 2));
+    let seen: Vec<Vec<String>> = seen.lock().unwrap().iter().map(|shape| shape.2.clone()).collect();
+    assert_eq!(seen.len(), 4, "{seen:#?}");
+    let (started, task) = (seen[0].last().unwrap(), seen[1].last().unwrap());
+    assert!(started.contains("SSH 1") && seen[0].iter().any(|line| line.starts_with("started a")), "{seen:#?}");
+    assert!(task.contains("SSH 2") && seen[1].len() == 1, "{seen:#?}");
+    assert_eq!(told.journal, kept(&told.events));
+}
+
+#[tokio::test]
+async fn a_command_whose_action_cannot_be_journaled_is_not_begun() {
+    let clean = step("clean", "fleet.note", "as = 'c'") + "always = true\nafter = [\"a\"]\n";
+    let mut rig = Rig::new(&(step("a", "fleet.order", "as = 'n'") + &clean));
+    refuse(&mut rig, 1, |commit| commit.records.is_empty());
+    let begun = orders(&rig, "a", &["SSH 1"]);
+    let told = rig.run().await;
+    assert_eq!(*begun.lock().unwrap(), Vec::<&str>::new());
+    let why = "failed: the journal cannot be written, so nothing is begun: could not write the index: no space left on device";
+    assert_eq!((told.of("a").as_str(), told.ran.state), (why, RunState::Failed));
+    assert_eq!(told.of("clean"), "skipped: skipped: w/a failed", "nothing was begun");
+    assert_eq!(told.journal, kept(&told.events), "the lines that could not be written are written later");
+}
+
+#[tokio::test]
+async fn what_has_begun_is_not_ended_by_a_journal_that_cannot_be_written() {
+    let mut rig = Rig::new(&step("a", "fleet.order", "as = 'n'"));
+    let second = |commit: &Commit| {
+        commit.journal.iter().flat_map(|(_, lines)| lines).any(|line| matches!(&line.event, Event::Task { id, .. } if id == "SSH 2"))
+    };
+    refuse(&mut rig, 1, second);
+    let begun = orders(&rig, "a", &["SSH 1", "SSH 2"]);
+    let told = rig.run().await;
+    assert_eq!((told.ran.state, begun.lock().unwrap().clone()), (RunState::Succeeded, vec!["SSH 1", "SSH 2"]));
+    assert!(told.has("warning the id of task SSH 2 could not be written to the journal"), "{:#?}", told.lines());
+}
+
 #[tokio::test]
 async fn an_effect_that_cannot_be_stored_failed_but_may_have_acted() {
     let mut rig = Rig::new(&step("a", "fleet.note", "as = 'n'"));
@@ -200,7 +259,7 @@ async fn no_secret_is_stored_or_told_in_the_clear() {
             ctx.reporter.line(Stream::Err, &format!("got {text}!"));
             ctx.reporter.warn(&format!("got {text}!"));
             ctx.reporter.phase(&format!("for {text}"), None);
-            ctx.reporter.task(&format!("UPID:{text}")).await;
+            ctx.reporter.task(&format!("UPID:{text}")).await?;
         }
         let found = Map::from([("list".to_owned(), Value::List(vec![Value::Secret(Secret::new(FOUND, Origin::Computed))]))]);
         let mut done = outcome(&ctx, &call, Value::Map(found));

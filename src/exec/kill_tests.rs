@@ -63,7 +63,7 @@ fn rig(world: &Path) -> Rig {
     rig.on("fleet.note", move |ctx, call| {
         let at = at.clone();
         async move {
-            ctx.reporter.task(&format!("UPID:{}", ctx.who.step)).await;
+            ctx.reporter.task(&format!("UPID:{}", ctx.who.step)).await?;
             did(&at, &ctx.who.step);
             Ok(usual(&ctx, &call))
         }

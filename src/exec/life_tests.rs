@@ -73,7 +73,7 @@ async fn a_step_whose_time_is_up_may_end_its_remote_task() {
         let rig = note("timeout = \"60s\"");
         rig.on("a", move |ctx, call| async move {
             ctx.reporter.cancelled().await;
-            ctx.reporter.task("UPID:stopped").await;
+            ctx.reporter.task("UPID:stopped").await?;
             if ok { Ok(usual(&ctx, &call)) } else { Err(Failure::theirs("the task was ended")) }
         });
         let run = rig.start();

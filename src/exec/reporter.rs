@@ -1,7 +1,7 @@
 //! The reporter: what a method tells while it runs becomes events, its log, and journal lines.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use tokio::sync::watch;
 use crate::event::{Event, Stream};
 use crate::exec::engine::Stop;
 use crate::exec::herald::Herald;
-use crate::model::contract;
+use crate::model::contract::{self, Failure};
+use crate::store::words::StoreError;
 
 /// How much of an action's log is kept, in bytes; beyond it the oldest lines go.
 const LOG_KEPT: usize = 4 << 20;
@@ -31,6 +32,8 @@ pub struct Reporter {
     log: Mutex<Log>,
     /// The last hundredth of a transfer that was told.
     told: AtomicU64,
+    /// Whether the journal does not have the method's start yet, so that nothing may begin.
+    unrecorded: AtomicBool,
 }
 
 #[derive(Default)]
@@ -41,10 +44,25 @@ struct Log {
 }
 
 impl Reporter {
-    /// A reporter for `step`.
-    pub fn new(step: &str, herald: Herald, stop: watch::Receiver<Stop>) -> Arc<Self> {
+    /// A reporter for `step`, whose start the journal gets with its first task if it is `unrecorded`.
+    pub fn new(step: &str, herald: Herald, stop: watch::Receiver<Stop>, unrecorded: bool) -> Arc<Self> {
         let (ended, insisted) = (watch::Sender::new(false), watch::Sender::new(Duration::ZERO));
-        Arc::new(Self { step: step.to_owned(), herald, stop, ended, insisted, log: Mutex::default(), told: AtomicU64::default() })
+        let unrecorded = AtomicBool::new(unrecorded);
+        Arc::new(Self {
+            step: step.to_owned(),
+            herald,
+            stop,
+            ended,
+            insisted,
+            log: Mutex::default(),
+            told: AtomicU64::default(),
+            unrecorded,
+        })
+    }
+
+    /// Whether the journal does not have the method's start, so that nothing was begun.
+    pub fn unrecorded(&self) -> bool {
+        self.unrecorded.load(Ordering::SeqCst)
     }
 
     /// The method sees itself cancelled from now on, whatever the run does.
@@ -75,6 +93,11 @@ impl Reporter {
         // Cleaned again: the method may have learnt a secret after it had printed it.
         Some(self.herald.redacted(&text))
     }
+}
+
+/// The failure of an effect that was not begun, because nobody would know of it.
+pub fn unwritten(error: &StoreError) -> Failure {
+    Failure::bug(format!("the journal cannot be written, so nothing is begun: {error}"))
 }
 
 impl contract::Reporter for Reporter {
@@ -110,12 +133,15 @@ impl contract::Reporter for Reporter {
         self.herald.tell(Event::Warning { step: Some(self.step.clone()), message: message.to_owned() });
     }
 
-    fn task<'a>(&'a self, id: &'a str) -> BoxFuture<'a, ()> {
+    fn task<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
             let event = Event::Task { step: self.step.clone(), id: id.to_owned() };
-            if let Err(error) = self.herald.record(event).await {
-                self.warn(&format!("the id of task {id} could not be written to the journal: {error}"));
+            match self.herald.record(event).await {
+                Ok(()) => self.unrecorded.store(false, Ordering::SeqCst),
+                Err(error) if self.unrecorded() => return Err(unwritten(&error)),
+                Err(error) => self.warn(&format!("the id of task {id} could not be written to the journal: {error}")),
             }
+            Ok(())
         })
     }
 

@@ -33,7 +33,7 @@ fn counted(rig: &Rig) -> impl Fn(&str) -> usize + use<> {
 
 async fn first_life(rig: &Rig) -> Told {
     rig.on("two", |ctx, call| async move {
-        ctx.reporter.task("UPID:pve:2").await;
+        ctx.reporter.task("UPID:pve:2").await?;
         Ok(usual(&ctx, &call))
     });
     rig.run().await

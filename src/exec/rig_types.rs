@@ -54,6 +54,10 @@ static ROWS: [TypeRow; 2] = [
             method("put", Effect::Converge, || fields("name! x key$"), (&[THING], ALONE), |c, a| call(c, a, "put")),
             method("create", Effect::Act, || fields("name! x"), (&[THING], ALONE), |c, a| call(c, a, "create")),
             method("note", Effect::Act, || fields("as! x key$"), (&[by("note", "as")], &[]), |c, a| call(c, a, "note")),
+            MethodRow {
+                by_command: true,
+                ..method("order", Effect::Act, || fields("as! x"), (&[by("note", "as")], &[]), |c, a| call(c, a, "order"))
+            },
             method("poke", Effect::Act, || fields("x"), (&[RESULT], HOST), |c, a| call(c, a, "poke")),
             method("wipe", Effect::Destroy, || fields("x"), (&[RESULT], HOST), |c, a| call(c, a, "wipe")),
             method("drop", Effect::Destroy, || fields("name!"), (&[THING], ALONE), |c, a| call(c, a, "drop")),
@@ -92,7 +96,7 @@ const fn method(
     (writes, acts): (&'static [Writes], &'static [Acts]),
     run: RunFn,
 ) -> MethodRow {
-    MethodRow { name, doc: "", effect, arguments, writes, acts, fresh: Duration::ZERO, phases: &[], run }
+    MethodRow { name, doc: "", effect, by_command: false, arguments, writes, acts, fresh: Duration::ZERO, phases: &[], run }
 }
 
 /// `name!` must be set, `key$` is a secret, `ticket*` a credential.

@@ -105,7 +105,7 @@ fn context(engine: &Arc<Engine>, action: &Action, (run, tasks): (&RunId, &[Strin
     let step = format!("{} of run {}", action.step, run.short());
     Context {
         wire: engine.wire.clone(),
-        reporter: Reporter::new(&step, engine.herald.clone(), engine.stop.clone()),
+        reporter: Reporter::new(&step, engine.herald.clone(), engine.stop.clone(), false),
         who: Who { run: engine.who.run.clone(), actor: engine.who.actor.clone(), step, def: action.call.def.clone() },
         previous: BTreeMap::new(),
         identity: String::new(),

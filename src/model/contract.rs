@@ -109,6 +109,9 @@ pub struct MethodRow {
     pub doc: &'static str,
     /// What it does to the world.
     pub effect: Effect,
+    /// Whether all that it does are commands over SSH that the journal has by name before they begin (`Remote::act`). Then the journal has its start with the
+    /// name of the first, in one wait for the disk, and not by itself before the method is called.
+    pub by_command: bool,
     /// Its arguments.
     pub arguments: fn() -> Object,
     /// What it writes.
@@ -386,8 +389,9 @@ pub trait Reporter: Send + Sync {
     fn line(&self, stream: Stream, line: &str);
     /// Something worth knowing that is no failure.
     fn warn(&self, message: &str);
-    /// A remote task was begun: resolves when its id is in the journal.
-    fn task<'a>(&'a self, id: &'a str) -> BoxFuture<'a, ()>;
+    /// A remote task was begun, or is about to be: resolves when its id is in the journal. A journal that cannot be written is a warning, but where it does not
+    /// have the method's start either: then a failure, and nothing may begin.
+    fn task<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), Failure>>;
     /// Whether the run is being cancelled: a method ends its remote task and returns.
     fn cancelled(&self) -> BoxFuture<'_, ()>;
     /// What the method does now must be finished even if the run is cancelled, and it is given this long for it.

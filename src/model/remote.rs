@@ -100,10 +100,10 @@ impl<'a> Remote<'a> {
     }
 
     /// Runs a command that changes something, with its output streamed. A non-zero status is not an error here. The journal knows the command before it
-    /// begins: should this process die, whoever comes next can wait for its end.
+    /// begins: should this process die, whoever comes next can wait for its end. Nothing begins when the journal does not even have the method's start.
     pub async fn act(&self, exec: Exec) -> Result<Output, Failure> {
         let (mark, id) = leftover::name(&self.target);
-        self.ctx.reporter.task(&id).await;
+        self.ctx.reporter.task(&id).await?;
         let exec = Exec { mark: Some(mark), ..exec };
         self.run(exec, true).await
     }

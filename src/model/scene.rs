@@ -79,9 +79,9 @@ impl Reporter for Told {
     fn warn(&self, message: &str) {
         self.add(format!("warn {message}"));
     }
-    fn task<'a>(&'a self, id: &'a str) -> BoxFuture<'a, ()> {
+    fn task<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), Failure>> {
         self.add(format!("task {id}"));
-        Box::pin(async {})
+        Box::pin(async { Ok(()) })
     }
     fn cancelled(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {

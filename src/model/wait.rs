@@ -46,7 +46,7 @@ impl Reporter for Undeterred {
     fn warn(&self, message: &str) {
         self.0.warn(message);
     }
-    fn task<'a>(&'a self, id: &'a str) -> BoxFuture<'a, ()> {
+    fn task<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), Failure>> {
         self.0.task(id)
     }
     fn cancelled(&self) -> BoxFuture<'_, ()> {

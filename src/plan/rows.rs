@@ -38,7 +38,7 @@ pub const fn method(
     writes: &'static [Writes],
     acts: &'static [Acts],
 ) -> MethodRow {
-    MethodRow { name, doc: "", effect, arguments, writes, acts, fresh: Duration::ZERO, phases: &[], run: nothing }
+    MethodRow { name, doc: "", effect, by_command: false, arguments, writes, acts, fresh: Duration::ZERO, phases: &[], run: nothing }
 }
 
 pub const fn spec(name: &'static str, observer: Option<Observer>, trust: Option<u64>) -> SpecRow {

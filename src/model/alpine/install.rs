@@ -78,6 +78,7 @@ pub static TYPE: TypeRow = TypeRow {
         name: "install",
         doc: "Erases the disk and installs Alpine on it.",
         effect: Effect::Destroy,
+        by_command: false,
         arguments: object::<Install>,
         writes: &[Writes { spec: "result", instance: Instance::Single("result") }],
         acts: HOST,

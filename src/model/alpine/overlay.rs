@@ -65,6 +65,7 @@ pub static TYPE: TypeRow = TypeRow {
         name: "deployApkovl",
         doc: "Packages the gold image's overlay and puts it on the server, unless it is there.",
         effect: Effect::Converge,
+        by_command: false,
         arguments: object::<Deploy>,
         writes: &[Writes { spec: "overlay", instance: Instance::Single("overlay") }],
         acts: &[Acts { at: At::Host("sshHost"), shared: true }, Acts { at: At::File("tftpHost", "tftpPath"), shared: false }],

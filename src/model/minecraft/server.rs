@@ -104,6 +104,7 @@ const fn row(name: &'static str, doc: &'static str, effect: Effect) -> MethodRow
         name,
         doc,
         effect,
+        by_command: false,
         arguments: object::<Nothing>,
         writes: SERVER,
         acts: HOST,

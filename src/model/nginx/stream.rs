@@ -123,6 +123,7 @@ pub static TYPE: TypeRow = TypeRow {
         name: "configure",
         doc: "Makes the ports of one VM reachable through the proxy. Does nothing when they are.",
         effect: Effect::Converge,
+        by_command: false,
         arguments: object::<Configure>,
         writes: &[Writes { spec: "proxy", instance: Instance::Argument("vmName") }],
         acts: &[Acts { at: At::Host("sshHost"), shared: false }],

@@ -113,7 +113,7 @@ impl From<ApiError> for TaskError {
 pub async fn wait(api: &Api<'_>, data: &Json, phase: &str, deadline: Duration) -> Result<Done, TaskError> {
     let given = data.as_str().unwrap_or_default();
     let upid: Upid = given.parse().map_err(|e| Failure::theirs(format!("{}: {e}", api.host())).maybe_acted())?;
-    api.ctx.reporter.task(given).await;
+    api.ctx.reporter.task(given).await.map_err(Failure::maybe_acted)?;
     follow(api, upid, phase, deadline).await
 }
 

@@ -1,10 +1,16 @@
 //! What the methods of `ssh/host` do: wire script → outcome.
 #![expect(clippy::disallowed_methods, reason = "uploads are tested on files of their own")]
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
 use serde_json::{Value as Json, json};
 
-use crate::model::contract::{Acted, FailureKind};
+use crate::event::Stream;
+use crate::model::contract::{Acted, Failure, FailureKind, Reporter};
 use crate::model::local::sha256;
+use crate::model::registry;
 use crate::model::scene::{Scene, written};
 use crate::wire::scripted::ScriptedSsh;
 use crate::wire::ssh::SshError;
@@ -25,6 +31,32 @@ async fn a_command_leaves_its_outputs_and_is_shown_as_it_comes() {
     assert!(outcome.changed && scene.told.has("line Linux") && scene.told.has("line note"));
     let called = scene.ssh.called();
     assert_eq!((called[0].deadline.as_secs(), called[0].target.identity.as_str()), (60, scene.ctx.identity.as_str()));
+}
+
+/// A journal that takes nothing any more.
+struct Unwritable;
+
+impl Reporter for Unwritable {
+    fn phase(&self, _: &str, _: Option<Duration>) {}
+    fn line(&self, _: Stream, _: &str) {}
+    fn warn(&self, _: &str) {}
+    fn task<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(async { Err(Failure::bug("the journal cannot be written")) })
+    }
+    fn cancelled(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_the_journal_does_not_have_is_not_sent() {
+    let by_command: Vec<&str> =
+        registry::types().iter().flat_map(|row| row.methods).filter(|method| method.by_command).map(|method| method.name).collect();
+    assert_eq!(by_command, ["exec"], "each of them is to be shown here");
+    let mut scene = Scene::ssh(ScriptedSsh::new());
+    scene.ctx.reporter = Arc::new(Unwritable);
+    let failure = scene.call("ssh/host", "exec", globals(), json!({"command": "id"})).await.unwrap_err();
+    assert_eq!((failure.message.as_str(), failure.acted), ("the journal cannot be written", Acted::No));
 }
 
 #[tokio::test]

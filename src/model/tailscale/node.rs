@@ -74,6 +74,7 @@ pub static TYPE: TypeRow = TypeRow {
         name: "install",
         doc: "Makes the machine a running node of the tailnet that the key belongs to. Does nothing on a node that runs.",
         effect: Effect::Converge,
+        by_command: false,
         arguments: object::<Install>,
         writes: &[Writes { spec: "result", instance: Instance::Single("result") }],
         acts: &[Acts { at: At::Host("sshHost"), shared: false }],

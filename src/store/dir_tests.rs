@@ -62,7 +62,10 @@ fn many_creators_get_one_store() {
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
-    let names: Vec<_> = fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    // Of two that close the index at once each may leave its log to the other; the next to open it folds it in.
+    let log = ["index.db-wal", "index.db-shm"];
+    let names = fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let names: Vec<String> = names.filter(|name| !log.contains(&name.as_str())).collect();
     assert_eq!(names.len(), 4, "no temporary file is left: {names:?}");
 }
 

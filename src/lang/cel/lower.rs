@@ -10,7 +10,7 @@ use cel::common::ast::{
 };
 
 use crate::lang::cel::ast::{call, integer};
-use crate::lang::cel::program::{Fast, Fault, Program, RawRef, RawRoot};
+use crate::lang::cel::program::{Fast, Fault, Indexed, Program, RawRef, RawRoot};
 use crate::lang::cel::site::{Chain, Link, Mode, Site, Target, chain, literal};
 use crate::lang::cel::{compile, functions, guard};
 use crate::lang::template::{Index, Root};
@@ -259,13 +259,14 @@ impl<'p> Lowering<'p> {
         let mut path: Vec<String> = site.path.clone();
         path.extend(chain.links[used..].iter().map_while(|link| link.key).map(str::to_owned));
         path.drain(..usize::from(matches!(site.target, Target::Perhaps { .. })).min(path.len()));
+        path.shrink_to_fit();
         let root = match root {
             Found::Whole(root) => RawRoot::Whole(Arc::new(root)),
             Found::Resource { def, spec, instance: Instance::Plain(instance) } => {
                 RawRoot::Whole(Arc::new(Root::Resource { def, spec, instance, path }))
             }
             Found::Resource { def, spec, instance: Instance::Early(program, range) } => {
-                RawRoot::Indexed { def, spec, index: (program, range), path }
+                RawRoot::Indexed(Box::new(Indexed { def, spec, index: (program, range), path }))
             }
         };
         self.refs.push(RawRef { root, range: range.clone(), optional });
@@ -315,7 +316,9 @@ impl<'p> Lowering<'p> {
             },
             name => return self.unknown_root(range, name, chain),
         };
-        let path: Vec<String> = chain.links[used..].iter().map_while(|link| plain(Some(link))).collect();
+        let mut path: Vec<String> = chain.links[used..].iter().map_while(|link| plain(Some(link))).collect();
+        // A large workflow has very many of them, and a vector begins with room for four.
+        path.shrink_to_fit();
         let used = used + path.len();
         Some((Site { target, path, only: None, range: range.clone(), optional: false }, argument, used, root))
     }
@@ -442,7 +445,7 @@ pub(in crate::lang) fn fast(code: &IdedExpr) -> Option<Fast> {
         Expr::Call(called) if called.func_name == guard::REF => {
             let (number, args) = called.args.split_first()?;
             let Expr::Literal(LiteralValue::Int(number)) = &number.expr else { return None };
-            let args = args.iter().map(fast).collect::<Option<Vec<_>>>()?;
+            let args = args.iter().map(fast).collect::<Option<Box<[_]>>>()?;
             Some(Fast::Site(usize::try_from(*number.inner()).ok()?, args))
         }
         _ => None,

@@ -22,9 +22,9 @@ pub(in crate::lang) struct Program {
     /// text of its own.
     kept: Option<Box<(Tree, IdedExpr)>>,
     /// What it refers to, in the order of the text.
-    pub refs: Vec<RawRef>,
+    pub refs: Box<[RawRef]>,
     /// What `@ref` resolves; its first argument is the index here.
-    pub sites: Vec<Site>,
+    pub sites: Box<[Site]>,
     /// The expression without CEL, when it is a plain path or literal.
     pub fast: Option<Fast>,
 }
@@ -40,7 +40,8 @@ impl Program {
         }
         refs.sort_by_key(|found| (found.range.start, std::cmp::Reverse(found.range.end)));
         let fast = fast(&code);
-        Ok(Self { text: text.to_owned(), kept: Some(Box::new(((parsed, places), code))), refs, sites, fast })
+        let kept = Some(Box::new(((parsed, places), code)));
+        Ok(Self { text: text.to_owned(), kept, refs: refs.into(), sites: sites.into(), fast })
     }
 
     /// The program of a plain path, without its trees; `None` when the text is something else.
@@ -76,7 +77,7 @@ pub(in crate::lang) enum Fast {
     /// The value itself.
     Literal(Value),
     /// A site and its arguments.
-    Site(usize, Vec<Fast>),
+    Site(usize, Box<[Fast]>),
 }
 
 /// One reference, with places relative to the program's text.
@@ -96,16 +97,20 @@ pub(in crate::lang) enum RawRoot {
     /// The same for all places that hold the text.
     Whole(Arc<Root>),
     /// A resource whose instance is known before the run: the index has places of its own.
-    Indexed {
-        /// The definition.
-        def: String,
-        /// The spec.
-        spec: String,
-        /// The program of the index, and its place in the text.
-        index: (Arc<Program>, Range<usize>),
-        /// The literal keys that follow.
-        path: Vec<String>,
-    },
+    Indexed(Box<Indexed>),
+}
+
+/// A resource by an index that is an expression.
+#[derive(Clone, Debug)]
+pub(in crate::lang) struct Indexed {
+    /// The definition.
+    pub def: String,
+    /// The spec.
+    pub spec: String,
+    /// The program of the index, and its place in the text.
+    pub index: (Arc<Program>, Range<usize>),
+    /// The literal keys that follow.
+    pub path: Vec<String>,
 }
 
 /// Something wrong with an expression, relative to its text.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::lang::cel::compile::compile;
-use crate::lang::cel::program::{Fault, Program, RawRef, RawRoot};
+use crate::lang::cel::program::{Fault, Indexed, Program, RawRef, RawRoot};
 use crate::lang::cel::split::{Part, split, trimmed};
 use crate::lang::cel::text::Written;
 use crate::lang::template::{Expr, Index, Piece, Ref, Root, Template};
@@ -138,7 +138,8 @@ impl Expr {
 fn reference(raw: &RawRef, written: &Written) -> Ref {
     let root = match &raw.root {
         RawRoot::Whole(root) => Arc::clone(root),
-        RawRoot::Indexed { def, spec, index: (program, range), path } => {
+        RawRoot::Indexed(indexed) => {
+            let Indexed { def, spec, index: (program, range), path } = &**indexed;
             let index = Expr::of_program(Arc::clone(program), &written.part(range.clone()));
             let instance = Index::Computed(Box::new(index));
             Arc::new(Root::Resource { def: def.clone(), spec: spec.clone(), instance, path: path.clone() })

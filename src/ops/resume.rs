@@ -105,14 +105,26 @@ fn unusable(error: Unusable, row: &RunRow) -> Vec<Diagnostic> {
 /// An action of which nobody knows, and that cannot find out by itself.
 fn doubt(action: &Action, past: &Past) -> Option<Doubt> {
     let Standing::Doubt { since, why } = past.standing(&action.step) else { return None };
-    let blind =
-        matches!(action.call.method.effect, Effect::Act | Effect::Destroy) && !doubt::looks(action.call.kind.name, action.call.method.name);
-    blind.then(|| Doubt { step: action.step.clone(), call: action.call.name(), since: *since, why: why.clone() })
+    blind(action).then(|| Doubt { step: action.step.clone(), call: action.call.name(), since: *since, why: why.clone() })
+}
+
+/// An action that began, and was refused when it was done again: what refused it may be that it had happened. It is not asked about, but may be told.
+fn refused_again(action: &Action, past: &Past) -> Option<Doubt> {
+    let begun = past.begun(&action.step) && *past.standing(&action.step) == Standing::Never;
+    let since = SystemClock::new().now();
+    (begun && blind(action)).then(|| Doubt { step: action.step.clone(), call: action.call.name(), since, why: None })
+}
+
+/// Whether it cannot find out by itself what an earlier try of it did.
+fn blind(action: &Action) -> bool {
+    let looks = doubt::looks(action.call.kind.name, action.call.method.name);
+    matches!(action.call.method.effect, Effect::Act | Effect::Destroy) && !looks
 }
 
 /// What was typed about steps in doubt, by step.
 fn answers(assume: &[String], actions: &[Arc<Action>], past: &Past) -> Result<BTreeMap<String, Recall>, Vec<Diagnostic>> {
     let doubts: Vec<Doubt> = actions.iter().filter_map(|action| doubt(action, past)).collect();
+    let refused: Vec<Doubt> = actions.iter().filter_map(|action| refused_again(action, past)).collect();
     let listed = || {
         let steps: Vec<&str> = doubts.iter().map(|doubt| doubt.step.as_str()).collect();
         if steps.is_empty() { "no step of it is in doubt".to_owned() } else { format!("in doubt: {}", steps.join(", ")) }
@@ -127,7 +139,10 @@ fn answers(assume: &[String], actions: &[Arc<Action>], past: &Past) -> Result<BT
             _ => return Err(form()),
         };
         let fits = |doubt: &&Doubt| doubt.step == step || doubt.step.rsplit('/').next() == Some(step);
-        let found: Vec<&Doubt> = doubts.iter().filter(fits).collect();
+        let mut found: Vec<&Doubt> = doubts.iter().filter(fits).collect();
+        if found.is_empty() {
+            found = refused.iter().filter(fits).collect();
+        }
         match found[..] {
             [only] => drop(answers.insert(only.step.clone(), recall)),
             [] => return Err(vec![Diagnostic::yours(format!("`{step}` is not in doubt")).help(listed())]),
@@ -157,6 +172,8 @@ async fn settle_doubts(
             Recall::Unknown => open.push(unknown(&doubt, row)),
         }
     }
+    let done = |doubt: &Doubt| matches!(answers.get(&doubt.step), Some(Recall::Done));
+    lines.extend(actions.iter().filter_map(|action| refused_again(action, past)).filter(done).map(|doubt| taken_as_done(&doubt, front)));
     if open.is_empty() { Ok(lines) } else { Err(open) }
 }
 

@@ -238,6 +238,25 @@ fn a_run_goes_on_with_the_files_that_it_began_with() {
 }
 
 #[test]
+fn what_is_refused_because_it_has_happened_counts_as_done_when_somebody_says_so() {
+    let fleet = Fleet::up();
+    fleet.build(&["create-stateful-vm", "-i", "vmName=whole", "-i", "memory=1024", "-i", "diskSize=8"]).exits(0);
+    let again = "[[step]]\nname = \"install\"\ncall = \"alpineInstaller.install\"\nwith = { vmName = \"whole\" }\n\n\
+                 [[step]]\nname = \"look\"\ncall = \"fleet.lookup\"\nwith = { vmName = \"whole\" }\nafter = [\"install\"]\n";
+    std::fs::write(fleet.sandbox.path("workflows/again.toml"), again).expect("a workflow can be written");
+    fleet.build(&["again", "--yes", "whole"]).exits(3).says("it is installed");
+    let (id, _) = newest(&fleet);
+    // What never began cannot have happened.
+    fleet.build(&["--resume", &id, "--assume", "look=done", "--yes", "whole"]).exits(2).says("`look` is not in doubt");
+    fleet.build(&["--resume", &id, "--assume", "install=done", "--yes", "whole"]).exits(0);
+    let (same, story) = newest(&fleet);
+    assert_eq!((same, story["state"].as_str()), (id, Some("succeeded")));
+    let told = events(&story, "action-finished");
+    let told: Vec<&str> = told.iter().filter(|line| line["step"] == "again/install").filter_map(|line| line["summary"].as_str()).collect();
+    assert!(told.len() == 2 && told[1].starts_with("counts as done: "), "{told:?}");
+}
+
+#[test]
 fn what_cannot_be_resumed_is_refused_in_a_sentence() {
     let fleet = Fleet::up();
     let mut running = fleet.start(&["build", "stop-calamity", "--json"]);

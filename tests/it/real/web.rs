@@ -25,18 +25,13 @@ impl Web {
     #[track_caller]
     pub fn start(address: &str, root: &Path) -> Option<Self> {
         let [lighttpd] = needs(["lighttpd"])?;
-        present("root, for port 80", is_root().then_some(()))?;
-        let dir = tempfile::Builder::new().prefix("pmx-web-").tempdir().expect("a temporary directory can be made");
-        let config = format!(
-            "server.modules = (\"mod_accesslog\")\nserver.document-root = \"{}\"\nserver.bind = \"{address}\"\nserver.port = 80\n\
-             accesslog.filename = \"{}\"\naccesslog.format = \"%m %U %s %B\"\n",
-            root.display(),
-            dir.path().join("access").display(),
-        );
-        std::fs::write(dir.path().join("config"), config).expect("a configuration can be written");
-        let mut command = Command::new(lighttpd);
-        command.args(["-D", "-f"]).arg(dir.path().join("config"));
-        Some(Self::serve(dir, address, &mut command))
+        Self::serve(address, Command::new(lighttpd).args(["-D", "-f"]), |place| {
+            format!(
+                "server.modules = (\"mod_accesslog\")\nserver.document-root = \"{}\"\nserver.bind = \"{address}\"\nserver.port = 80\n\
+                 accesslog.filename = \"{place}/access\"\naccesslog.format = \"%m %U %s %B\"\n",
+                root.display(),
+            )
+        })
     }
 
     /// The same by an nginx that goes on giving a file for `seconds` after another has taken its place.
@@ -46,29 +41,29 @@ impl Web {
     #[track_caller]
     pub fn keeping(seconds: u64, address: &str, root: &Path) -> Option<Self> {
         let [nginx] = needs(["nginx"])?;
-        present("root, for port 80", is_root().then_some(()))?;
-        let dir = tempfile::Builder::new().prefix("pmx-web-").tempdir().expect("a temporary directory can be made");
-        let (place, root) = (dir.path().display(), root.display());
-        let config = format!(
-            "daemon off;\nuser root;\npid {place}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{\n  access_log off;\n  open_file_cache max=10;\n  \
-             open_file_cache_valid {seconds}s;\n  server {{ listen {address}:80; root {root}; }}\n}}\n"
-        );
-        std::fs::write(dir.path().join("config"), config).expect("a configuration can be written");
-        let mut command = Command::new(nginx);
-        command.arg("-c").arg(dir.path().join("config"));
-        Some(Self::serve(dir, address, &mut command))
+        Self::serve(address, Command::new(nginx).arg("-c"), |place| {
+            format!(
+                "daemon off;\nuser root;\npid {place}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{\n  access_log off;\n  open_file_cache max=10;\n  \
+                 open_file_cache_valid {seconds}s;\n  server {{ listen {address}:80; root {}; }}\n}}\n",
+                root.display(),
+            )
+        })
     }
 
+    /// Starts a command whose last argument is the path of its configuration; that is made of the server's own folder.
     #[track_caller]
-    fn serve(dir: tempfile::TempDir, address: &str, command: &mut Command) -> Self {
-        let log = dir.path().join("log");
-        command.stdout(Stdio::null()).stderr(std::fs::File::create(&log).expect("a log can be written"));
+    fn serve(address: &str, command: &mut Command, config: impl FnOnce(std::path::Display<'_>) -> String) -> Option<Self> {
+        present("root, for port 80", is_root().then_some(()))?;
+        let dir = tempfile::Builder::new().prefix("pmx-web-").tempdir().expect("a temporary directory can be made");
+        let (file, log) = (dir.path().join("config"), dir.path().join("log"));
+        std::fs::write(&file, config(dir.path().display())).expect("a configuration can be written");
+        command.arg(file).stdout(Stdio::null()).stderr(std::fs::File::create(&log).expect("a log can be written"));
         let mut process = Process::start(command, Duration::from_millis(500));
         wait_until(&format!("a web server answers at {address}:80"), Duration::from_secs(10), || {
             assert!(process.runs(), "the web server ended:\n{}", std::fs::read_to_string(&log).unwrap_or_default());
             TcpStream::connect((address, 80)).is_ok()
         });
-        Self { dir, address: address.to_owned(), _process: process }
+        Some(Self { dir, address: address.to_owned(), _process: process })
     }
 
     /// The body that it serves under a path, asked for without any client's help.

@@ -209,8 +209,8 @@ async fn served(gold: &Remote<'_>, host: &str, path: &str, digest: &str, changed
             Ok(url) => return Ok(url),
             Err(refused) => refused,
         };
-        let other = refused.iter().find(|(_, why)| why.starts_with(OTHER)).map(|(url, why)| format!("{url}: {why}"));
-        if let Some(other) = &other
+        let other = refused.iter().find(|line| line.contains(OTHER));
+        if let Some(other) = other
             && changed
             && wait.lasted() < KEPT
             && wait.again(other).await?
@@ -219,12 +219,12 @@ async fn served(gold: &Remote<'_>, host: &str, path: &str, digest: &str, changed
         }
         let message = format!("the overlay is in place at {host}:{path}, but {host} does not serve it over HTTP");
         let help = if other.is_some() { ANOTHER } else { "is the HTTP server running, and is the path below its document root?" };
-        return Err(Failure::theirs(message).help(help).tail(refused.into_iter().map(|(url, why)| format!("{url}: {why}")).collect()));
+        return Err(Failure::theirs(message).help(help).tail(refused));
     }
 }
 
 /// The address at which these bytes come, or why they do not, for each address that may be it.
-async fn ask(gold: &Remote<'_>, host: &str, path: &str, digest: &str) -> Result<Result<String, Vec<(String, String)>>, Failure> {
+async fn ask(gold: &Remote<'_>, host: &str, path: &str, digest: &str) -> Result<Result<String, Vec<String>>, Failure> {
     let mut refused = Vec::new();
     for url in urls(host, path) {
         let output = gold.look(Command::new("sh").args(["-c", FETCH, "sh"]).arg(&url)).await?;
@@ -237,7 +237,7 @@ async fn ask(gold: &Remote<'_>, host: &str, path: &str, digest: &str) -> Result<
             None if got == sha256(b"") => "nothing came".to_owned(),
             None => format!("{OTHER} (sha256 {got})"),
         };
-        refused.push((url, why));
+        refused.push(format!("{url}: {why}"));
     }
     Ok(Err(refused))
 }
